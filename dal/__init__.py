@@ -1,0 +1,1 @@
+"""The data access layer for SQLAlchemy and PostgreSQL."""

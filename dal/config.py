@@ -1,0 +1,340 @@
+"""Settings: frozen, keyword-only, checked when made; from code, a YAML or TOML file, or the environment.
+
+The same field names everywhere: `PoolConfig(min_pool_size=5)` in code, `connection_pool: {min_pool_size: 5}` in a file,
+`DAL_POOL__MIN_POOL_SIZE=5` in the environment.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from dal._extras import require
+from dal.durations import Duration, seconds
+from dal.errors import ConfigError
+
+__all__ = ["DatabaseConfig", "PolicyConfig", "PoolConfig"]
+
+
+@dataclass(frozen=True, init=False)
+class PoolConfig:
+    """How many connections are kept, how long, and how they are checked.
+
+    Args:
+        min_pool_size: Connections kept open and ready.
+        max_pool_size: Connections at most, at least 1 and not below `min_pool_size`.
+        connection_timeout: How long a borrower waits for a connection.
+        idle_timeout: How long a connection above `min_pool_size` may lie idle before it is closed.
+        max_lifetime: How long a connection lives before it is replaced by a new one.
+        validation_query: The statement that proves a connection alive.
+        test_on_borrow: Check a connection before handing it out; `"always"` sends `validation_query` every time.
+        test_while_idle: Check idle connections in the background.
+        retry_attempts: How often a unit of work is run again after a transient fault.
+        retry_delay: The pause before the first of these, doubled and jittered from then on.
+
+    Raises:
+        ConfigError: A value is of the wrong type or range, or minimum and maximum contradict.
+
+    Example:
+        >>> PoolConfig(min_pool_size=2, idle_timeout="10m").idle_timeout
+        600.0
+    """
+
+    min_pool_size: int
+    max_pool_size: int
+    connection_timeout: float
+    idle_timeout: float
+    max_lifetime: float
+    validation_query: str
+    test_on_borrow: bool | Literal["always"]
+    test_while_idle: bool
+    retry_attempts: int
+    retry_delay: float
+
+    def __init__(
+        self,
+        *,
+        min_pool_size: int = 5,
+        max_pool_size: int = 20,
+        connection_timeout: Duration = 30.0,
+        idle_timeout: Duration = 600.0,
+        max_lifetime: Duration = 3600.0,
+        validation_query: str = "SELECT 1",
+        test_on_borrow: bool | Literal["always"] = True,
+        test_while_idle: bool = True,
+        retry_attempts: int = 3,
+        retry_delay: Duration = 1.0,
+    ) -> None:
+        _seal(
+            self,
+            min_pool_size=_count(min_pool_size, "min_pool_size", at_least=0),
+            max_pool_size=_count(max_pool_size, "max_pool_size", at_least=1),
+            connection_timeout=_positive(connection_timeout, "connection_timeout"),
+            idle_timeout=_positive(idle_timeout, "idle_timeout"),
+            max_lifetime=_positive(max_lifetime, "max_lifetime"),
+            validation_query=_text(validation_query, "validation_query"),
+            test_on_borrow=test_on_borrow if test_on_borrow == "always" else _flag(test_on_borrow, "test_on_borrow"),
+            test_while_idle=_flag(test_while_idle, "test_while_idle"),
+            retry_attempts=_count(retry_attempts, "retry_attempts", at_least=0),
+            retry_delay=seconds(retry_delay, name="retry_delay"),
+        )
+        if self.min_pool_size > self.max_pool_size:
+            raise ConfigError(
+                f"min_pool_size: {self.min_pool_size} is more than max_pool_size: {self.max_pool_size}",
+                hint="raise max_pool_size or lower min_pool_size",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyConfig:
+    """A loading policy as a file names it; the names are resolved when the policy is used.
+
+    Args:
+        eager: Attributes loaded with the query: `"User.profile"`, or a tuple of them for one explicit path.
+        otherwise: The name of the policy for everything else, or None to inherit it.
+
+    Example:
+        >>> PolicyConfig(eager=("User.profile",), otherwise="lazy").otherwise
+        'lazy'
+    """
+
+    eager: tuple[str | tuple[str, ...], ...] = ()
+    otherwise: str | None = None
+
+
+@dataclass(frozen=True, init=False)
+class DatabaseConfig:
+    """Everything that opens a database.
+
+    Args:
+        url: SQLAlchemy's URL, as text or object.
+        pool: Pool settings.
+        policies: Loading policies by name.
+        policy: The name of the policy used where nothing nearer is said.
+
+    Raises:
+        ConfigError: The URL cannot be read, or `policy` is not among `policies`.
+
+    Example:
+        >>> DatabaseConfig(url="postgresql+psycopg://app:secret@localhost/shop").url
+        postgresql+psycopg://app:***@localhost/shop
+    """
+
+    url: URL
+    pool: PoolConfig
+    policies: Mapping[str, PolicyConfig]
+    policy: str | None
+
+    def __init__(
+        self,
+        *,
+        url: str | URL,
+        pool: PoolConfig | None = None,
+        policies: Mapping[str, PolicyConfig] | None = None,
+        policy: str | None = None,
+    ) -> None:
+        _seal(self, url=_url(url), pool=pool or PoolConfig(), policies=MappingProxyType(dict(policies or {})), policy=policy)
+        if policy is not None and policy not in self.policies:
+            known = ", ".join(sorted(self.policies)) or "none is defined"
+            raise ConfigError(f"policy: {policy!r} is not among the policies of this configuration", hint=f"known: {known}")
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str], *, environ: Mapping[str, str] | None = None) -> DatabaseConfig:
+        """Read a `.yaml`, `.yml` or `.toml` file with one table `database`.
+
+        Args:
+            path: The file. `${NAME}` and `${NAME:-default}` in its texts are replaced from the environment.
+            environ: The environment; `os.environ` by default.
+
+        Returns:
+            The settings.
+
+        Raises:
+            ConfigError: The file is missing or malformed, a key is unknown or a value bad.
+            MissingExtra: A YAML file without `dal[yaml]`.
+        """
+        file = Path(path)
+        content = _expand(_parse(file), os.environ if environ is None else environ, str(file))
+        top = _known(content, {"database"}, f"{file}: ")
+        if "database" not in top:
+            raise ConfigError(f"{file}: the table 'database' is missing", hint="start the file with 'database:'")
+        table = _known(_table(top["database"], f"{file}: database"), _FILE_KEYS, f"{file}: database.")
+        if "url" not in table:
+            raise ConfigError(f"{file}: database.url is missing", hint="url: postgresql+psycopg://user@host/database")
+        return cls(
+            url=table["url"],
+            pool=_pool(table.get("connection_pool") or {}, f"{file}: database.connection_pool."),
+            policies=_policies(table.get("policies") or {}, f"{file}: database.policies"),
+            policy=table.get("policy"),
+        )
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None, *, prefix: str = "DAL_") -> DatabaseConfig:
+        """Read `DAL_URL` and `DAL_POOL__MIN_POOL_SIZE`, `DAL_POOL__MAX_POOL_SIZE` and so on.
+
+        Args:
+            environ: The environment; `os.environ` by default.
+            prefix: What the names start with.
+
+        Returns:
+            The settings.
+
+        Raises:
+            ConfigError: The URL is missing, a name under `DAL_POOL__` is unknown or a value bad.
+        """
+        source = os.environ if environ is None else environ
+        url = source.get(f"{prefix}URL")
+        if not url:
+            raise ConfigError(
+                f"the environment variable {prefix}URL is not set",
+                hint=f"export {prefix}URL=postgresql+psycopg://user@host/database",
+            )
+        pool_prefix = f"{prefix}POOL__"
+        values = {name[len(pool_prefix) :].lower(): text for name, text in source.items() if name.startswith(pool_prefix)}
+        return cls(url=url, pool=_pool({key: _typed(key, text) for key, text in values.items()}, pool_prefix))
+
+
+_POOL_KEYS = frozenset(item.name for item in fields(PoolConfig))
+_FILE_KEYS = frozenset({"url", "connection_pool", "policies", "policy"})
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+
+
+def _seal(settings: object, **values: object) -> None:
+    for name, value in values.items():
+        object.__setattr__(settings, name, value)
+
+
+def _count(value: object, name: str, *, at_least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
+        raise ConfigError(f"{name}: {value!r} is not accepted", hint=f"write a whole number, {at_least} or more")
+    return value
+
+
+def _positive(value: Duration, name: str) -> float:
+    found = seconds(value, name=name)
+    if found == 0:
+        raise ConfigError(f"{name}: {value!r} is not accepted", hint="write a duration longer than nothing, such as '30s'")
+    return found
+
+
+def _flag(value: object, name: str) -> bool:
+    if not isinstance(value, bool):
+        accepted = "true, false or 'always'" if name == "test_on_borrow" else "true or false"
+        raise ConfigError(f"{name}: {value!r} is not accepted", hint=f"write {accepted}")
+    return value
+
+
+def _text(value: object, name: str) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ConfigError(f"{name}: {value!r} is not accepted", hint="write a statement such as 'SELECT 1'")
+    return value
+
+
+def _url(value: object) -> URL:
+    if isinstance(value, URL):
+        return value
+    try:
+        if isinstance(value, str):
+            return make_url(value)
+    except (ArgumentError, ValueError):
+        pass
+    raise ConfigError("url: this is not a database URL", hint="postgresql+psycopg://user:password@host:5432/database") from None
+
+
+def _known(table: Mapping[str, Any], accepted: Iterable[str], where: str) -> Mapping[str, Any]:
+    names = sorted(accepted)
+    for key in table:
+        if key not in names:
+            near = difflib.get_close_matches(str(key), names, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(names)}"
+            raise ConfigError(f"{where}{key}: {_shown(key, table[key])} unknown key", hint=hint)
+    return table
+
+
+def _shown(key: object, value: object) -> str:
+    return "" if any(word in str(key).lower() for word in ("url", "pass", "secret")) else f"{value!r} under an"
+
+
+def _table(value: object, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{where}: {value!r} is not a table", hint="write keys and values below it")
+    return value
+
+
+def _pool(table: object, where: str) -> PoolConfig:
+    return PoolConfig(**_known(_table(table, where.rstrip(".")), _POOL_KEYS, where))
+
+
+def _policies(table: object, where: str) -> dict[str, PolicyConfig]:
+    return {name: _policy(_table(body, f"{where}.{name}"), f"{where}.{name}") for name, body in _table(table, where).items()}
+
+
+def _policy(body: Mapping[str, Any], where: str) -> PolicyConfig:
+    _known(body, {"eager", "otherwise"}, f"{where}.")
+    paths = body.get("eager") or []
+    if not isinstance(paths, list) or not all(_is_path(path) for path in paths):
+        raise ConfigError(f"{where}.eager: {paths!r} is not accepted", hint="write a list such as [User.profile, User.orders]")
+    otherwise = body.get("otherwise")
+    if otherwise is not None and not isinstance(otherwise, str):
+        raise ConfigError(f"{where}.otherwise: {otherwise!r} is not accepted", hint="write the name of a policy: lazy")
+    return PolicyConfig(eager=tuple(tuple(path) if isinstance(path, list) else path for path in paths), otherwise=otherwise)
+
+
+def _is_path(path: object) -> bool:
+    names = path if isinstance(path, list) else [path]
+    return bool(names) and all(isinstance(name, str) and name.count(".") == 1 and name.replace(".", "").isidentifier() for name in names)
+
+
+def _parse(file: Path) -> Mapping[str, Any]:
+    try:
+        content = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read ({error.strerror})", hint="check the path and its permissions") from error
+    if file.suffix == ".toml":
+        try:
+            return tomllib.loads(content)
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(f"{file}: this is not TOML: {error}", hint="start with [database]") from error
+    if file.suffix in {".yaml", ".yml"}:
+        yaml = require("yaml", extra="yaml", purpose="reading a YAML configuration")
+        try:
+            return _table(yaml.safe_load(content), str(file))
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{file}: this is not YAML: {error}", hint="start with 'database:'") from error
+    raise ConfigError(f"{file}: the ending {file.suffix!r} is not known", hint="use .yaml, .yml or .toml")
+
+
+def _expand(value: Any, environ: Mapping[str, str], where: str) -> Any:
+    if isinstance(value, str):
+        return _VARIABLE.sub(lambda match: _variable(match, environ, where), value)
+    if isinstance(value, dict):
+        return {key: _expand(item, environ, where) for key, item in value.items()}
+    return [_expand(item, environ, where) for item in value] if isinstance(value, list) else value
+
+
+def _variable(match: re.Match[str], environ: Mapping[str, str], where: str) -> str:
+    found = environ.get(match[1], match[2])
+    if found is None:
+        raise ConfigError(
+            f"{where}: ${{{match[1]}}} is used but the environment variable is not set",
+            hint=f"export {match[1]}=... or write ${{{match[1]}:-default}}",
+        )
+    return found
+
+
+def _typed(key: str, text: str) -> object:
+    if key in {"test_on_borrow", "test_while_idle"}:
+        return {"true": True, "1": True, "false": False, "0": False}.get(text.lower(), text)
+    if key in {"min_pool_size", "max_pool_size", "retry_attempts"}:
+        return int(text) if re.fullmatch(r"-?\d+", text, re.ASCII) else text
+    return text

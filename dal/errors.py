@@ -1,0 +1,137 @@
+"""Every error dal raises: one tree, sorted by who can act on it.
+
+Each error carries a `hint` (the line to write or the thing to check) and is also a subclass of the SQLAlchemy error
+that a migrating application already catches, so `except NoResultFound` keeps working when `users.one()` replaces
+`session.scalars(...).one()`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import exc
+
+__all__ = [
+    "CommitUnknown",
+    "ConfigError",
+    "ConnectFailed",
+    "DalError",
+    "DeadlineExceeded",
+    "MissingExtra",
+    "MultipleFound",
+    "NotFound",
+    "NotLoaded",
+    "PoolTimeout",
+    "ServerError",
+    "UnsupportedError",
+    "UsageError",
+]
+
+
+class DalError(exc.SQLAlchemyError):
+    """Base of all errors of dal.
+
+    Args:
+        message: What happened and the likely cause.
+        hint: What to write or to check; also kept as the attribute `hint`.
+
+    Example:
+        >>> error = DalError("the pool is closed", hint="open a new Database")
+        >>> error.hint
+        'open a new Database'
+        >>> print(error)
+        the pool is closed
+          hint: open a new Database
+    """
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+    def __str__(self) -> str:
+        message = str(self.args[0]) if self.args else ""
+        return f"{message}\n  hint: {self.hint}" if self.hint else message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+def _rebuild(cls: type[DalError], args: tuple[Any, ...], attributes: dict[str, Any]) -> DalError:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    error.__dict__.update(attributes)
+    return error
+
+
+# The caller: the line of code or configuration has to change.
+
+
+class UsageError(DalError, exc.InvalidRequestError):
+    """The call cannot mean what was written; raised before any statement is sent."""
+
+
+class ConfigError(DalError, exc.ArgumentError):
+    """A setting is unknown, malformed or contradicts another one."""
+
+
+class NotLoaded(UsageError):
+    """A strict policy refused to load an attribute that the query did not load."""
+
+
+class UnsupportedError(UsageError, exc.CompileError):
+    """The database at hand does not have what the call needs."""
+
+
+class MissingExtra(DalError, ImportError):
+    """A feature needs an optional dependency that is not installed."""
+
+
+# The operator: a server, an address or a platform has to change.
+
+
+class ConnectFailed(DalError, exc.OperationalError):
+    """No connection to the database could be made.
+
+    Args:
+        message: What happened, with host and port; never with a password.
+        hint: What to check.
+        orig: The driver's own error.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", orig: BaseException | None = None) -> None:
+        exc.OperationalError.__init__(self, None, None, orig or Exception(message))
+        self.args = (message,)
+        self.hint = hint
+
+
+class ServerError(DalError):
+    """The embedded server cannot be installed, started or stopped here."""
+
+
+# The data: the rows are not what the call expects.
+
+
+class NotFound(DalError, exc.NoResultFound):
+    """Exactly one row was asked for and there is none."""
+
+
+class MultipleFound(DalError, exc.MultipleResultsFound):
+    """Exactly one row was asked for and there are several."""
+
+
+# Time: it did not end within its bound.
+
+
+class PoolTimeout(DalError, exc.TimeoutError):
+    """No connection became free within `connection_timeout`."""
+
+
+class DeadlineExceeded(DalError, exc.TimeoutError):
+    """A unit of work did not end within its deadline."""
+
+
+# Nobody can tell: what happened has to be looked up.
+
+
+class CommitUnknown(DalError):
+    """The connection died during COMMIT and the server cannot say whether it was applied."""
