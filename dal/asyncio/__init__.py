@@ -1,0 +1,5 @@
+"""The async door: each name does over an AsyncSession what its sync sibling does over a Session."""
+
+from dal.asyncio.repository import AsyncRepository
+
+__all__ = ["AsyncRepository"]

@@ -1,0 +1,178 @@
+"""`AsyncRepository[T]`: the same repository over an AsyncSession.
+
+Every method of `Repository` with the same arguments and the same result, awaited; `stream` is an async iterator. It
+holds no logic: the sync repository runs on the AsyncSession's own Session. Not for use by several tasks at once: an
+AsyncSession is one conversation with the database.
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from typing import Any, ClassVar, Generic, TypeVar
+
+from sqlalchemy import Select
+from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session
+from sqlalchemy.orm import Session
+
+from dal.repository import Attribute, Criterion, Explanation, Filter, Lock, Order, Path, Repository, Values
+from dal.repository.generic import argument_of, resolve
+from dal.repository.repository import Policy
+
+__all__ = ["AsyncRepository"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class AsyncRepository(Generic[T]):
+    """Read and write one entity through an AsyncSession.
+
+    Args:
+        session: The application's own AsyncSession or async_scoped_session; the caller commits.
+        entity: The mapped class; a subclass of `AsyncRepository[User]` knows it.
+        policy: The loading policy of the reads that name none; otherwise that of the class.
+
+    Raises:
+        UsageError: The class is not mapped, or none was named.
+
+    Example:
+        `user = await AsyncRepository(session, User).one(User.email == "a@b")`
+    """
+
+    policy: Policy | str | None = None
+    """The loading policy of the reads that name none."""
+
+    _argument: ClassVar[Any]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls._argument = argument_of(cls, AsyncRepository, "_argument")
+
+    def __init__(
+        self,
+        session: AsyncSession | async_scoped_session[Any],
+        entity: type[T] | None = None,
+        *,
+        policy: Policy | str | None = None,
+    ) -> None:
+        self._given = session
+        if policy is not None:
+            self.policy = policy
+        self._cls: type[T] = resolve(self._argument, type(self)) if entity is None else entity
+        self._over(self.session.sync_session)
+
+    @property
+    def session(self) -> AsyncSession:
+        """The AsyncSession in use: of an async_scoped_session, the one of this scope."""
+        given = self._given
+        return given if isinstance(given, AsyncSession) else given()
+
+    async def get(self, ident: Any, *, policy: Policy | str | None = None, lock: Lock | None = None) -> T | None:
+        """Return the object with a primary key; see `Repository.get`."""
+        return await self._run(lambda sync: sync.get(ident, policy=policy, lock=lock))
+
+    async def get_many(self, idents: Iterable[Any], *, policy: Policy | str | None = None) -> builtins.list[T | None]:
+        """Return the objects with these primary keys; see `Repository.get_many`."""
+        return await self._run(lambda sync: sync.get_many(idents, policy=policy))
+
+    async def one(self, *criteria: Criterion[T], policy: Policy | str | None = None, lock: Lock | None = None) -> T:
+        """Return the only object that filters select; see `Repository.one`."""
+        return await self._run(lambda sync: sync.one(*criteria, policy=policy, lock=lock))
+
+    async def first(
+        self,
+        *criteria: Criterion[T],
+        order_by: Order | None = None,
+        policy: Policy | str | None = None,
+        lock: Lock | None = None,
+    ) -> T | None:
+        """Return the first object that filters select; see `Repository.first`."""
+        return await self._run(lambda sync: sync.first(*criteria, order_by=order_by, policy=policy, lock=lock))
+
+    async def list(
+        self,
+        *criteria: Criterion[T],
+        order_by: Order | None = None,
+        limit: int | None = None,
+        offset: int | None = None,
+        policy: Policy | str | None = None,
+        lock: Lock | None = None,
+    ) -> builtins.list[T]:
+        """Return the objects that filters select; see `Repository.list`."""
+        return await self._run(
+            lambda sync: sync.list(*criteria, order_by=order_by, limit=limit, offset=offset, policy=policy, lock=lock)
+        )
+
+    async def count(self, *criteria: Criterion[T]) -> int:
+        """Return how many rows `list` would return; see `Repository.count`."""
+        return await self._run(lambda sync: sync.count(*criteria))
+
+    async def exists(self, *criteria: Criterion[T]) -> bool:
+        """Return whether there is such a row; see `Repository.exists`."""
+        return await self._run(lambda sync: sync.exists(*criteria))
+
+    def stream(
+        self,
+        *criteria: Criterion[T],
+        order_by: Order | None = None,
+        batch: int = 1000,
+        policy: Policy | str | None = None,
+    ) -> AsyncIterator[T]:
+        """Yield the objects that filters select, through a server-side cursor; see `Repository.stream`."""
+        sync = self._over(self.session.sync_session)
+        return self._yield(sync._streaming(criteria, order_by, batch, policy))
+
+    async def explain(
+        self,
+        *criteria: Criterion[T],
+        order_by: Order | None = None,
+        limit: int | None = None,
+        offset: int | None = None,
+        policy: Policy | str | None = None,
+    ) -> Explanation:
+        """Return the statements that `list` would send, and their plans; see `Repository.explain`."""
+        return await self._run(
+            lambda sync: sync.explain(*criteria, order_by=order_by, limit=limit, offset=offset, policy=policy)
+        )
+
+    async def load(self, objects: Iterable[T], *paths: Path) -> None:
+        """Fill attributes that already loaded objects are missing; see `Repository.load`."""
+        await self._run(lambda sync: sync.load(objects, *paths))
+
+    async def add(self, obj: T) -> T:
+        """Add a new object to the session; see `Repository.add`."""
+        return await self._run(lambda sync: sync.add(obj))
+
+    async def add_all(self, objects: Iterable[T]) -> builtins.list[T]:
+        """Add new objects to the session; see `Repository.add_all`."""
+        return await self._run(lambda sync: sync.add_all(objects))
+
+    async def update(self, *filters: Filter, values: Values) -> int:
+        """Write values to the rows that filters select; see `Repository.update`."""
+        return await self._run(lambda sync: sync.update(*filters, values=values))
+
+    async def delete(self, *filters: Filter) -> int:
+        """Delete the rows that filters select; see `Repository.delete`."""
+        return await self._run(lambda sync: sync.delete(*filters))
+
+    async def upsert(self, obj: T, *, key: Sequence[Attribute]) -> T:
+        """Insert a new object or write it over the row that has its key; see `Repository.upsert`."""
+        return await self._run(lambda sync: sync.upsert(obj, key=key))
+
+    def _over(self, session: Session) -> Repository[T]:
+        return Repository(session, self._cls, policy=self.policy)
+
+    async def _run(self, call: Callable[[Repository[T]], R]) -> R:
+        return await self.session.run_sync(lambda session: call(self._over(session)))
+
+    async def _yield(self, statement: Select[T]) -> AsyncIterator[T]:
+        result = await self.session.stream_scalars(statement)
+        try:
+            async for each in result:
+                yield each
+        finally:
+            await result.close()
+
+
+AsyncRepository._argument = T
