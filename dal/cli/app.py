@@ -1,0 +1,19 @@
+"""The commands, put together. A command is a file of this folder; its heavy imports wait until it runs."""
+
+from __future__ import annotations
+
+import typer
+
+from dal.cli import demo, migrate
+
+__all__ = ["app"]
+
+# Tracebacks of typer would print local variables, and so passwords.
+app = typer.Typer(name="dal", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.command("demo")(demo.demo)
+app.add_typer(migrate.app, name="migrate")
+
+
+@app.callback()
+def describe() -> None:
+    """The data access layer for SQLAlchemy and PostgreSQL."""
