@@ -1,0 +1,50 @@
+"""One pooled object and what the pool knows about it."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import Any, Generic, TypeVar
+
+from dal.pool.sites import Site
+
+__all__ = ["Entry", "Verdict"]
+
+T = TypeVar("T")
+
+
+class Verdict(Enum):
+    """What a check found: usable, gone, or no answer within the deadline (then nothing idle can be trusted)."""
+
+    ALIVE = auto()
+    DEAD = auto()
+    SILENT = auto()
+
+
+class Entry(Generic[T]):
+    """A pooled object with its times, all on the monotonic clock.
+
+    Attributes:
+        thing: The object itself.
+        born: When it was made.
+        retire_at: From then on it is replaced when it is not in use; 0 means at once.
+        expires: From then on it is not handed out any more.
+        proven: When it last showed that it is alive.
+        returned: When it last came back (or was made).
+        taken: When it was borrowed; 0 while it is not in use.
+        holder: Identity of the borrowing thread or task.
+        site: The line that borrowed it.
+        reported: Whether a leak of this borrow has been logged.
+        probe: What the checks keep with it.
+    """
+
+    __slots__ = ("born", "expires", "holder", "probe", "proven", "reported", "retire_at", "returned", "site", "taken", "thing")
+
+    def __init__(self, thing: T, now: float) -> None:
+        self.thing = thing
+        self.born = self.proven = self.returned = now
+        self.retire_at = self.expires = float("inf")
+        self.taken = 0.0
+        self.holder = 0
+        self.site: Site | None = None
+        self.reported = False
+        self.probe: Any = None
