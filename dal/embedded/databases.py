@@ -1,0 +1,64 @@
+"""Create and drop databases of a server, by the name of another one to connect to meanwhile."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.engine import URL
+
+from dal.errors import ServerError
+
+if TYPE_CHECKING:
+    import psycopg
+
+__all__ = ["create_database", "drop_database"]
+
+
+def create_database(url: URL, *, template: str | None = None) -> None:
+    """Create a database.
+
+    Copies the template's files where the server does not sync to disk anyway: a third faster than by WAL.
+
+    Args:
+        url: The database to create; the connection goes to the database postgres of its server.
+        template: The database to clone, which nobody may be connected to; by default an empty one.
+
+    Raises:
+        ServerError: The server refuses; the message is its own.
+    """
+    import psycopg
+    from psycopg import sql
+
+    with _maintenance(url) as connection:
+        unsafe = connection.execute("SELECT current_setting('fsync') = 'off'").fetchone() == (True,)
+        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY {}").format(
+            sql.Identifier(url.database or ""),
+            sql.Identifier(template or "template1"),
+            sql.SQL("file_copy" if unsafe else "wal_log"),
+        )
+        try:
+            connection.execute(statement)
+        except psycopg.Error as error:
+            raise ServerError(
+                f"the database {url.database!r} cannot be created: {error}",
+                hint="another name, or close what uses the template",
+            ) from error
+
+
+def drop_database(url: URL) -> None:
+    """Drop a database, if it exists, and end the connections to it.
+
+    Args:
+        url: The database to drop; the connection goes to the database postgres of its server.
+    """
+    from psycopg import sql
+
+    with _maintenance(url) as connection:
+        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(url.database or "")))
+
+
+def _maintenance(url: URL) -> psycopg.Connection[tuple[Any, ...]]:
+    import psycopg
+
+    libpq = url.set(drivername="postgresql", database="postgres").render_as_string(hide_password=False)
+    return psycopg.connect(libpq, autocommit=True)
