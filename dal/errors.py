@@ -19,6 +19,8 @@ __all__ = [
     "DeadlineExceeded",
     "MissingExtra",
     "MultipleFound",
+    "NotAwaited",
+    "NPlusOneFound",
     "NotFound",
     "NotLoaded",
     "PoolTimeout",
@@ -78,8 +80,16 @@ class NotLoaded(UsageError):
     """A strict policy refused to load an attribute that the query did not load."""
 
 
+class NotAwaited(NotLoaded, exc.MissingGreenlet):
+    """An attribute that is not loaded was read in a coroutine without `await`."""
+
+
 class UnsupportedError(UsageError, exc.CompileError):
     """The database at hand does not have what the call needs."""
+
+
+class NPlusOneFound(DalError, AssertionError):
+    """Detection found statements that one statement could have done; the message is the report."""
 
 
 class MissingExtra(DalError, ImportError):

@@ -1,0 +1,292 @@
+"""The private names of SQLAlchemy 2.1 this room stands on, and the check that they are there.
+
+Every other file of the room uses public names only. `missing()` says which hooks this SQLAlchemy lacks; where one is
+missing, `fallback.py` takes over with public API and one statement more a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from greenlet import getcurrent as current_greenlet
+from sqlalchemy.orm import InstanceState, Load, Mapper, RelationshipProperty, Session, attributes, strategies
+from sqlalchemy.orm.base import PassiveFlag
+from sqlalchemy.orm.interfaces import CompileStateOption, LoaderStrategy
+from sqlalchemy.orm.path_registry import _DEFAULT_TOKEN
+from sqlalchemy.orm.strategy_options import _WildcardLoad
+from sqlalchemy.util import EMPTY_DICT
+from sqlalchemy.util.concurrency import in_greenlet
+
+Touched = Callable[[InstanceState[Any], PassiveFlag], Any]
+
+_SELECT_STRATEGY = (("lazy", "select"),)
+_SELECTIN_STRATEGY = (("lazy", "selectin"),)
+_DEFERRED_STRATEGY = (("deferred", True), ("instrument", True))
+_NEVER_SWAPPED = frozenset({"noload", None, "write_only", "dynamic"})
+
+
+def missing() -> list[str]:
+    """Name the private hooks that this version of SQLAlchemy does not have."""
+    wanted = {
+        "AttributeImpl.callable_": hasattr(getattr(attributes, "_AttributeImpl", None), "callable_"),
+        "_SelectInLoader._load_for_path": hasattr(getattr(strategies, "_SelectInLoader", None), "_load_for_path"),
+        "_LazyLoader._load_for_state": hasattr(getattr(strategies, "_LazyLoader", None), "_load_for_state"),
+    }
+    return [name for name, found in wanted.items() if not found]
+
+
+# What a statement says.
+
+
+def options_of(statement: Any) -> tuple[Any, ...]:
+    """Return the options of a statement, also those given before `with_only_columns()`."""
+    earlier = (option for entities in getattr(statement, "_memoized_select_entities", ()) for option in entities._with_options)
+    return (*earlier, *getattr(statement, "_with_options", ()))
+
+
+def statement_of(compile_state: Any) -> Any:
+    """Return the statement that is being compiled."""
+    return compile_state.select_statement
+
+
+def roots_of(compile_state: Any, mapper_entities: Sequence[Any] | None = None) -> list[Any]:
+    """Return the entities a statement selects: mappers and inspected aliases."""
+    entities = compile_state._lead_mapper_entities if mapper_entities is None else mapper_entities
+    return [entity.entity_zero for entity in entities if entity.entity_zero is not None]
+
+
+def lead_entities(compile_state: Any) -> Sequence[Any]:
+    """Return what `roots_of` takes its entities from."""
+    found: Sequence[Any] = compile_state._lead_mapper_entities
+    return found
+
+
+def current_root(compile_state: Any) -> Any | None:
+    """Return the entity the chain of loads started at, or None for a statement of the user's own."""
+    path = compile_state.current_path
+    return path[0] if path else None
+
+
+def raises_on_unknown(compile_state: Any) -> bool:
+    """Tell whether this is the user's own statement, where a path that leads nowhere is an error."""
+    return not compile_state.current_path and not compile_state.compile_options._for_refresh_state
+
+
+def needs_separate_statements(compile_state: Any) -> bool:
+    """Tell whether a join would change or break the statement: locks, groups, distinct, textual statements."""
+    statement = compile_state.select_statement
+    return bool(
+        not hasattr(statement, "_group_by_clauses")
+        or statement._for_update_arg is not None
+        or statement._group_by_clauses
+        or statement._distinct
+    )
+
+
+def own_loads(options: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
+    """Yield the natural path of each attribute that SQLAlchemy's own loader options speak of."""
+    for option in options:
+        if isinstance(option, Load):
+            for element in option.context:
+                if element.strategy is not None:
+                    yield tuple(element.path.natural_path)
+
+
+def own_wildcard(options: Iterable[Any]) -> bool:
+    """Tell whether the statement itself has an option such as `lazyload("*")` or `raiseload("*")`."""
+    return any(isinstance(option, _WildcardLoad) and str(option.path[0]).startswith("relationship:") for option in options)
+
+
+def apply_load(load: Any, compile_state: Any, mapper_entities: Sequence[Any] | None) -> None:
+    """Let one of SQLAlchemy's loader options act on a statement that is being compiled."""
+    if mapper_entities is None:
+        load.process_compile_state(compile_state)
+    else:
+        load.process_compile_state_replaced_entities(compile_state, mapper_entities)
+
+
+def shared_of_execution(context: Any, make: Callable[[], Any]) -> Any:
+    """Return one object for all statements that belong to one execution, made at the first call."""
+    top = context.top_level_context
+    return make() if top is None else top.attributes.setdefault("dal_batch", make())
+
+
+# A strategy for everything a policy's `otherwise` speaks of: nothing is loaded with the row.
+
+
+@RelationshipProperty.strategy_for(lazy="dal_on_touch")
+class _OnTouch(LoaderStrategy):
+    """Load nothing with the row, whatever the mapping says: the attribute's first touch asks the policy."""
+
+    __slots__ = ()
+
+    def _mapped(self) -> Any | None:
+        lazy = self.parent_property.lazy
+        if lazy in _NEVER_SWAPPED or lazy in {"select", True}:
+            return self.parent_property.strategy
+        return self.parent_property._get_strategy(_SELECT_STRATEGY) if self._has_class_level_loader() else None
+
+    def _has_class_level_loader(self) -> bool:
+        return bool(self.parent_property._get_strategy(_SELECT_STRATEGY).is_class_level)
+
+    def setup_query(self, *arguments: Any, **options: Any) -> None:
+        mapped = self._mapped()
+        if mapped is not None:
+            mapped.setup_query(*arguments, **options)
+
+    def create_row_processor(self, context: Any, query_entity: Any, path: Any, loadopt: Any, *rest: Any) -> None:
+        mapped = self._mapped()
+        if mapped is not None:
+            mapped.create_row_processor(context, query_entity, path, None, *rest)
+
+
+def default_strategy(compile_state: Any, mapper_entities: Sequence[Any] | None) -> None:
+    """Leave every relationship that no option names to its first touch."""
+    everything = _WildcardLoad()._set_relationship_strategy(_DEFAULT_TOKEN, {"lazy": "dal_on_touch"})
+    apply_load(everything, compile_state, mapper_entities)
+
+
+# Where SQLAlchemy asks for what is not there.
+
+
+def swap_touch(mapper: Mapper[Any], key: str, make: Callable[[Touched], Touched]) -> None:
+    """Put a function in front of the class-level loader of an attribute."""
+    impl = mapper.class_manager[key].impl
+    if getattr(impl, "callable_", None) is not None:
+        impl.callable_ = make(impl.callable_)
+
+
+def swap_deferred(mapper: Mapper[Any], key: str, make: Callable[[Touched], Touched]) -> None:
+    """Put a function in front of the loader that `defer()` options use for a column."""
+    prop = mapper.attrs[key]
+    strategy = prop._get_strategy(_DEFERRED_STRATEGY)
+    if type(strategy) is strategies._DeferredColumnLoader:
+        swapped = _Deferred(prop, _DEFERRED_STRATEGY)
+        swapped.is_class_level = strategy.is_class_level
+        swapped.make = make
+        prop._strategies[_DEFERRED_STRATEGY] = swapped
+        if prop.strategy is strategy:
+            prop.strategy = swapped
+
+
+class _Deferred(strategies._DeferredColumnLoader):
+    """SQLAlchemy's deferred loader, with the policy asked first."""
+
+    __slots__ = ("make",)
+
+    make: Callable[[Touched], Touched]
+
+    def _load_for_state(self, state: Any, passive: PassiveFlag) -> Any:
+        return self.make(super()._load_for_state)(state, passive)
+
+
+def swap_expired(mapper: Mapper[Any], make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+    """Put a function in front of the loader of expired columns and columns of sub-tables."""
+    manager = mapper.class_manager
+    manager.expired_attribute_loader = make(manager.expired_attribute_loader)
+
+
+def select_touch(prop: RelationshipProperty[Any]) -> Touched:
+    """Return the loader of `lazy="select"` for a relationship that is mapped otherwise."""
+    loader: Touched = prop._get_strategy(_SELECT_STRATEGY)._load_for_state
+    return loader
+
+
+def by_primary_key(prop: RelationshipProperty[Any]) -> bool:
+    """Tell whether a relationship can be answered from the identity map by primary key."""
+    return bool(prop._get_strategy(_SELECT_STRATEGY).use_get)
+
+
+def without_sql(passive: PassiveFlag) -> PassiveFlag:
+    """Return the flags that ask for an answer from the identity map or from nowhere."""
+    return (passive ^ PassiveFlag.SQL_OK) | PassiveFlag.RELATED_OBJECT_OK
+
+
+def named_by_statement(state: InstanceState[Any], prop: RelationshipProperty[Any]) -> bool:
+    """Tell whether the options of the statement an object came from speak of one of its relationships."""
+    loads = [option for option in state.load_options if isinstance(option, Load)]
+    if not loads:
+        return False
+    path = tuple(state.load_path[prop].natural_path[1::2])
+    return any(own[1::2] == path for own in own_loads(loads))
+
+
+def is_async(session: Session, mapper: Mapper[Any]) -> bool:
+    """Tell whether a session works on an asyncio engine."""
+    return session.get_bind(mapper).dialect.is_async
+
+
+def deferred_group(mapper: Mapper[Any], key: str) -> list[str]:
+    """Return the column attributes that are loaded together with a deferred one."""
+    group = mapper.attrs[key].group
+    if not group:
+        return [key]
+    return [
+        prop.key
+        for prop in mapper.column_attrs
+        if prop.group == group and isinstance(prop.strategy, strategies._DeferredColumnLoader)
+    ]
+
+
+def flushing(session: Session) -> bool:
+    """Tell whether the session is inside a flush."""
+    return bool(session._flushing)
+
+
+# The load itself.
+
+
+class _Statement:
+    __slots__ = ("_with_options",)
+
+    def __init__(self, options: tuple[Any, ...]) -> None:
+        self._with_options = options
+
+
+class _Context:
+    """What `_SelectInLoader._load_for_path` reads of a query: 2.1.0 to 2.1.8 read the statements, 2.1.9 the method."""
+
+    __slots__ = ("_options", "execution_options", "populate_existing", "select_statement", "session")
+
+    def __init__(self, session: Session, options: tuple[Any, ...]) -> None:
+        self.session = session
+        self.populate_existing = False
+        self.execution_options = EMPTY_DICT
+        self.select_statement = _Statement(options)
+        self._options = options
+
+    @property
+    def compile_state(self) -> _Context:
+        return self
+
+    @property
+    def user_passed_query(self) -> _Statement:
+        return self.select_statement
+
+    def _loader_strategy_options(self) -> tuple[Any, ...]:
+        return self._options
+
+
+def selectin_load(prop: RelationshipProperty[Any], states: Sequence[InstanceState[Any]], *, autoflush: bool) -> None:
+    """Fill a relationship of objects of one result with one `SELECT ... IN` for each 500 of them."""
+    first = states[0]
+    session = first.session
+    assert session is not None
+    loader = prop._get_strategy(_SELECTIN_STRATEGY)
+    loader._load_for_path(
+        _Context(session, first.load_options),
+        first.load_path,
+        [(state, False) for state in states],
+        None,
+        prop.entity,
+        None,
+        None,
+        EMPTY_DICT if autoflush else {"autoflush": False},
+    )
+
+
+def waits(session: Session) -> bool:
+    """Tell whether a session is bound to an asyncio engine as a whole."""
+    bind = session.bind
+    return bind is not None and bind.dialect.is_async

@@ -1,0 +1,165 @@
+"""Batched: the first touch of an attribute loads it for all objects of the same result.
+
+A page that loops over 1,000 users and reads `user.orders` sends one statement for each 500 of them instead of 1,000.
+Use it as the default of an application; use `eager()` where every object's attribute is needed anyway (it saves the
+scan) and `strict()` where nothing may be loaded on the way. One object alone is loaded as SQLAlchemy would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select, tuple_
+from sqlalchemy.orm import InstanceState, LoaderCallableStatus, Mapper, RelationshipProperty
+
+from dal.loading import _internals
+from dal.loading.peers import peers
+from dal.loading.policy import Policy
+from dal.loading.touch import Touch
+from dal.loading.watch import policy_of
+
+__all__ = ["Batched"]
+
+_Found = list[tuple[InstanceState[Any], Any]]
+_CHUNK = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Batched:
+    """Load for all peers at once.
+
+    Args:
+        limit: Objects filled by one touch at most.
+        rows: Rows after which one touch stops loading a collection for further objects; those are filled when touched.
+        ramp: Objects filled by the first, second ... touch of an attribute; the last number holds from then on.
+    """
+
+    limit: int = 10_000
+    rows: int = 100_000
+    ramp: tuple[int, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The word for it in errors and configuration files."""
+        return "batched"
+
+    def load(self, touch: Touch) -> Any:
+        """Fill the attribute for the touched object and its peers."""
+        if touch.kind == "relationship":
+            return self._relationship(touch)
+        return self._deferred(touch) if touch.kind == "column" else self._expired(touch)
+
+    def _size(self, touch: Touch) -> int:
+        if not self.ramp or touch.batch is None:
+            return self.limit
+        times = touch.batch.touches.get(touch.keys, 0)
+        touch.batch.touches[touch.keys] = times + 1
+        return min(self.limit, self.ramp[min(times, len(self.ramp) - 1)])
+
+    def _relationship(self, touch: Touch) -> Any:
+        key = touch.key
+        prop: RelationshipProperty[Any] = touch.mapper.relationships[key]
+        moved = _local_keys(prop)
+
+        def misses(state: InstanceState[Any]) -> bool:
+            return (
+                key not in state.dict
+                and key not in state.committed_state
+                and state.mapper.relationships.get(key) is prop
+                and moved.isdisjoint(state.committed_state)
+            )
+
+        if not misses(touch.state):
+            return touch.stock()
+        found = peers(touch, misses, self._size(touch))
+        if len(found) < 2:
+            return touch.stock()
+        self._fill(prop, found, autoflush=touch.autoflush)
+        return LoaderCallableStatus.ATTR_WAS_SET if key in touch.state.dict else touch.stock()
+
+    def _fill(self, prop: RelationshipProperty[Any], found: _Found, *, autoflush: bool) -> None:
+        if not prop.uselist:
+            _internals.selectin_load(prop, [state for state, _ in found], autoflush=autoflush)
+            return
+        loaded = 0
+        for chunk in _chunks(found):
+            _internals.selectin_load(prop, [state for state, _ in chunk], autoflush=autoflush)
+            loaded += sum(len(state.dict.get(prop.key) or ()) for state, _ in chunk)
+            if loaded >= self.rows:
+                break
+
+    def _deferred(self, touch: Touch) -> Any:
+        mapper, keys = touch.mapper, touch.keys
+
+        def misses(state: InstanceState[Any]) -> bool:
+            return state.mapper is mapper and keys.isdisjoint(state.dict) and keys.isdisjoint(state.committed_state)
+
+        found = peers(touch, misses, self._size(touch)) if misses(touch.state) else []
+        if len(found) < 2:
+            return touch.stock()
+        ordered = sorted(keys)
+        key_columns = _key_attributes(mapper)
+        columns = [*key_columns, *(mapper.attrs[key].class_attribute for key in ordered)]
+        options = {"autoflush": touch.autoflush}
+        for chunk in _chunks(found):
+            by_key = {state.key[1]: state for state, _ in chunk if state.key}
+            for row in touch.session.execute(select(*columns).where(_in(key_columns, list(by_key))), execution_options=options):
+                state = by_key[tuple(row[: len(key_columns)])]
+                for key, value in zip(ordered, row[len(key_columns) :], strict=True):
+                    if key not in state.dict and key not in state.committed_state:
+                        state.manager[key].impl.set_committed_value(state, state.dict, value)
+        return LoaderCallableStatus.ATTR_WAS_SET if keys <= touch.state.dict.keys() else touch.stock()
+
+    def _expired(self, touch: Touch) -> Any:
+        mapper, keys = touch.mapper, touch.keys
+
+        def misses(state: InstanceState[Any]) -> bool:
+            return state.mapper is mapper and keys <= state.expired_attributes and not state.modified
+
+        found = peers(touch, misses, self._size(touch)) if misses(touch.state) else []
+        if len(found) < 2:
+            return touch.stock()
+        key_columns = _key_attributes(mapper)
+        refreshed: set[int] = set()
+        for chunk in _chunks(found):
+            again = select(mapper).where(_in(key_columns, [state.key[1] for state, _ in chunk if state.key]))
+            rows = touch.session.scalars(
+                again.options(_for_refresh(touch.state)), execution_options={"autoflush": touch.autoflush}
+            )
+            refreshed.update(id(instance) for instance in rows.unique())
+        for state, held in found:
+            if id(held) in refreshed:
+                state.expired_attributes.clear()
+        return LoaderCallableStatus.ATTR_WAS_SET if id(found[0][1]) in refreshed else touch.stock()
+
+
+def _for_refresh(state: InstanceState[Any]) -> Policy:
+    """Return the policy to refresh an object with: its paths start at the object only where the query did."""
+    policy = policy_of(state)
+    assert policy is not None
+    paths = policy.paths if len(state.load_path) == 1 else ()
+    return Policy(paths, policy.mode, policy.batch, sealed=True).optional()
+
+
+def _chunks(found: _Found) -> Iterator[_Found]:
+    for start in range(0, len(found), _CHUNK):
+        yield found[start : start + _CHUNK]
+
+
+def _local_keys(prop: RelationshipProperty[Any]) -> frozenset[str]:
+    """Return the attributes whose pending change moves the relationship while the database still has the old value."""
+    if _internals.by_primary_key(prop):
+        return frozenset()
+    return frozenset(attr.key for attr in prop.parent.column_attrs if not prop.local_columns.isdisjoint(attr.columns))
+
+
+def _key_attributes(mapper: Mapper[Any]) -> list[Any]:
+    return [mapper.get_property_by_column(column).class_attribute for column in mapper.primary_key]
+
+
+def _in(key_columns: Sequence[Any], keys: Sequence[tuple[Any, ...]]) -> Any:
+    if len(key_columns) == 1:
+        return key_columns[0].in_([key[0] for key in keys])
+    return tuple_(*key_columns).in_(keys)

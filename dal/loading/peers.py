@@ -1,0 +1,56 @@
+"""Peers: the objects of one result that miss the same attribute.
+
+They are found by scanning the session when something is touched, not recorded when rows arrive: rows cost nothing, and
+a scan costs little beside the statement it saves. What the application no longer holds is not loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy.orm import InstanceState
+
+from dal.loading.touch import Batch, Touch
+from dal.loading.watch import policy_of
+
+__all__ = ["peers"]
+
+
+def peers(touch: Touch, misses: Callable[[InstanceState[Any]], bool], limit: int) -> list[tuple[InstanceState[Any], Any]]:
+    """Find the objects that came with a touched one and miss the same attribute.
+
+    Args:
+        touch: The read that started it.
+        misses: Tells whether an object lacks the attribute and may get it.
+        limit: How many to return at most, the touched one and those that came after it first.
+
+    Returns:
+        Pairs of state and object, so that none is collected before it is filled; the touched one comes first.
+    """
+    first = touch.state
+    options, path = first.load_options, first.load_path
+    same: dict[int, bool] = {id(options): True}
+    before: list[tuple[InstanceState[Any], Any]] = []
+    after: list[tuple[InstanceState[Any], Any]] = []
+    found = before
+    for state in touch.session.identity_map.all_states():
+        if state is first:
+            found = after
+            continue
+        theirs = state.load_options
+        if not theirs:
+            continue
+        batched = same.get(id(theirs))
+        if batched is None:
+            batched = same[id(theirs)] = _batch(state) is touch.batch
+        if batched and (state.load_path is path or state.load_path == path) and misses(state):
+            held = state.obj()
+            if held is not None and not state.was_deleted:
+                found.append((state, held))
+    return [(first, first.obj()), *after, *before][:limit]
+
+
+def _batch(state: InstanceState[Any]) -> Batch | None:
+    policy = policy_of(state)
+    return policy.batch if policy is not None else None

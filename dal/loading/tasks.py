@@ -1,0 +1,58 @@
+"""Loading on demand under asyncio: say what to await, and refuse two tasks on one session.
+
+A plain read of an attribute that is not loaded cannot wait for a database in a coroutine; SQLAlchemy then fails with
+MissingGreenlet, far from the line that matters. Here it fails at the attribute, with the line to write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from weakref import WeakKeyDictionary
+
+from sqlalchemy.orm import Session
+
+from dal.errors import NotAwaited, UsageError
+from dal.loading import _internals
+from dal.loading.touch import Touch
+
+__all__ = ["one_at_a_time"]
+
+_loading: WeakKeyDictionary[Session, tuple[object, str]] = WeakKeyDictionary()
+
+
+@contextmanager
+def one_at_a_time(touch: Touch) -> Iterator[None]:
+    """Let one task at a time load through an asyncio session.
+
+    Args:
+        touch: What is loaded.
+
+    Raises:
+        NotAwaited: The read was not awaited.
+        UsageError: Another task is loading through the same session.
+    """
+    if not _internals.is_async(touch.session, touch.mapper):
+        yield
+        return
+    if not _internals.in_greenlet():
+        raise NotAwaited(
+            f"{touch.name} is not loaded, and reading it here would have to wait for the database",
+            hint=f"await users.load(found, {touch.name}) before, or await object.awaitable_attrs.{touch.key}, "
+            f"or load it with the query: policy=eager({touch.name})",
+        )
+    task = _internals.current_greenlet()
+    other, name = _loading.get(touch.session, (task, ""))
+    if other is not task:
+        raise UsageError(
+            f"two tasks load through one AsyncSession at the same time: {name} and {touch.name}",
+            hint=f"await users.load(found, {touch.name}) fills all of them at once; tasks need a session each",
+        )
+    outermost = touch.session not in _loading
+    if outermost:
+        _loading[touch.session] = (task, touch.name)
+    try:
+        yield
+    finally:
+        if outermost:
+            _loading.pop(touch.session, None)

@@ -1,0 +1,150 @@
+"""Stand in front of SQLAlchemy's own loaders and let the policy of the object answer.
+
+`watch(mapper)` is called when the first statement with a policy meets a mapper; until then nothing is installed, and
+an object without a policy goes straight to SQLAlchemy. SQLAlchemy's own bookkeeping (flush, history, cascades) and what
+the statement's own options name never reach a policy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+from sqlalchemy import event
+from sqlalchemy.orm import InstanceState, LoaderCallableStatus, Mapper, RelationshipProperty, registry
+
+from dal.loading import _internals
+from dal.loading._internals import PassiveFlag, Touched
+from dal.loading.modes import Lazy, Mode
+from dal.loading.tasks import one_at_a_time
+from dal.loading.touch import Kind, Touch
+
+if TYPE_CHECKING:
+    from dal.loading.policy import Policy
+
+__all__ = ["policy_of", "watch"]
+
+_LAZY = Lazy()
+_watched: WeakSet[Mapper[Any]] = WeakSet()
+_registries: WeakSet[registry] = WeakSet()
+
+
+def watch(mapper: Mapper[Any]) -> None:
+    """Watch a mapper and all that can be reached from its registry, once."""
+    if mapper in _watched:
+        return
+    if not _registries:
+        event.listen(Mapper, "after_configured", _watch_known)
+    waiting = [mapper.registry]
+    while waiting:
+        found = waiting.pop()
+        if found not in _registries:
+            _registries.add(found)
+            waiting += [prop.mapper.registry for each in found.mappers for prop in each.relationships]
+    _watch_known()
+
+
+def policy_of(state: InstanceState[Any]) -> Policy | None:
+    """Return the policy that answers for an object, or None where it was loaded without one."""
+    nearest: Policy | None = None
+    for option in reversed(state.load_options):
+        if getattr(option, "is_policy", False):
+            policy: Policy = option  # type: ignore[assignment]
+            if policy.mode is not None or policy.sealed:
+                return policy
+            nearest = nearest or policy
+    return nearest
+
+
+def _watch_known() -> None:
+    for known in list(_registries):
+        for mapper in known.mappers:
+            if mapper not in _watched and mapper.configured:
+                _watched.add(mapper)
+                _watch(mapper)
+
+
+def _watch(mapper: Mapper[Any]) -> None:
+    for prop in mapper.relationships:
+        if prop.lazy not in {"dynamic", "write_only", "noload", None}:
+            _internals.swap_touch(mapper, prop.key, _relationship(prop))
+    for column in mapper.column_attrs:
+        _internals.swap_touch(mapper, column.key, _column(column.key))
+        _internals.swap_deferred(mapper, column.key, _column(column.key))
+    _internals.swap_expired(mapper, _expired)
+
+
+def _relationship(prop: RelationshipProperty[Any]) -> Callable[[Touched], Touched]:
+    def make(stock: Touched) -> Touched:
+        def touched(state: InstanceState[Any], passive: PassiveFlag = PassiveFlag.PASSIVE_OFF) -> Any:
+            policy = policy_of(state) if state.load_options else None
+            if policy is None or _bookkeeping(state, passive):
+                return stock(state, passive)
+            mode = _LAZY if policy.mode is None or _internals.named_by_statement(state, prop) else policy.mode
+            forbidden = policy.mode is not None and prop.lazy in {"raise", "raise_on_sql"}
+            load = _internals.select_touch(prop) if forbidden else stock
+            if _internals.by_primary_key(prop):
+                found = load(state, _internals.without_sql(passive))
+                if found is not LoaderCallableStatus.PASSIVE_NO_RESULT:
+                    return found
+            return _answer(mode, policy, state, "relationship", {prop.key}, passive, lambda: load(state, passive))
+
+        return touched
+
+    return make
+
+
+def _column(key: str) -> Callable[[Touched], Touched]:
+    def make(stock: Touched) -> Touched:
+        def touched(state: InstanceState[Any], passive: PassiveFlag = PassiveFlag.PASSIVE_OFF) -> Any:
+            policy = policy_of(state) if state.load_options else None
+            if policy is None or _bookkeeping(state, passive):
+                return stock(state, passive)
+            keys = {name for name in _internals.deferred_group(state.mapper, key) if name in state.unmodified}
+            return _answer(policy.mode or _LAZY, policy, state, "column", keys or {key}, passive, lambda: stock(state, passive))
+
+        return touched
+
+    return make
+
+
+def _expired(stock: Callable[..., Any]) -> Callable[..., Any]:
+    def touched(state: InstanceState[Any], toload: set[str], passive: PassiveFlag) -> Any:
+        policy = policy_of(state) if state.load_options else None
+        if policy is None or not toload or _bookkeeping(state, passive):
+            return stock(state, toload, passive)
+        load = lambda: stock(state, toload, passive)  # noqa: E731
+        return _answer(policy.mode or _LAZY, policy, state, "expired", toload, passive, load)
+
+    return touched
+
+
+def _bookkeeping(state: InstanceState[Any], passive: PassiveFlag) -> bool:
+    """Tell whether SQLAlchemy reads for itself, or the object is one that no session can load for."""
+    quiet = PassiveFlag.LOAD_AGAINST_COMMITTED | PassiveFlag.DEFERRED_HISTORY_LOAD | PassiveFlag.NO_RAISE
+    return bool(
+        not passive & PassiveFlag.SQL_OK
+        or not passive & PassiveFlag.CALLABLES_OK
+        or passive & quiet
+        or not state.key
+        or state.session is None
+        or _internals.flushing(state.session)
+    )
+
+
+def _answer(
+    mode: Mode,
+    policy: Policy,
+    state: InstanceState[Any],
+    kind: Kind,
+    keys: set[str],
+    passive: PassiveFlag,
+    stock: Callable[[], Any],
+) -> Any:
+    session = state.session
+    assert session is not None
+    autoflush = not passive & PassiveFlag.NO_AUTOFLUSH
+    touch = Touch(state, session, policy.batch, kind, frozenset(keys), autoflush, stock)
+    with one_at_a_time(touch):
+        return mode.load(touch)
