@@ -1,0 +1,30 @@
+"""N+1 detection: it reads SQLAlchemy's events and nothing else, so it works in code that has never heard of dal."""
+
+from dal.detection.callsite import CallSite
+from dal.detection.detector import Detect, detect
+from dal.detection.findings import (
+    ColumnNPlusOne,
+    Finding,
+    MultipliedRows,
+    NPlusOne,
+    RepeatedStatement,
+    RowByRowWrites,
+    UnusedColumns,
+    UnusedEagerLoad,
+)
+from dal.detection.report import Report
+
+__all__ = [
+    "CallSite",
+    "ColumnNPlusOne",
+    "Detect",
+    "Finding",
+    "MultipliedRows",
+    "NPlusOne",
+    "RepeatedStatement",
+    "Report",
+    "RowByRowWrites",
+    "UnusedColumns",
+    "UnusedEagerLoad",
+    "detect",
+]

@@ -1,0 +1,145 @@
+"""What a scope's statements load eagerly, how many rows and objects that made, and whether anybody looked at it."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import event
+from sqlalchemy.orm import Mapper, RelationshipProperty
+
+from dal.detection import _internals, touches
+from dal.detection.groups import Group
+
+if TYPE_CHECKING:
+    from dal.detection.scope import Scope, Statement
+
+__all__ = ["EagerLoads", "Expected"]
+
+_MOST_SAMPLES = 8
+
+
+class Expected:
+    """One relationship that one shape of statement loads eagerly."""
+
+    __slots__ = ("group", "joined", "path", "relationship")
+
+    def __init__(self, relationship: RelationshipProperty[Any], group: Group, path: tuple[Any, ...], *, joined: bool) -> None:
+        self.relationship = relationship
+        self.group = group
+        self.path = path
+        self.joined = joined
+
+
+class EagerLoads:
+    """The eager loads of one scope.
+
+    Attributes:
+        expected: What was loaded eagerly, by relationship and group.
+        used: Relationships that were read.
+        loaded: Objects made, by group and mapper.
+        rows: Rows fetched by groups that join collections, and how many of their statements told the number.
+    """
+
+    def __init__(self) -> None:
+        self.expected: dict[tuple[Any, int], Expected] = {}
+        self.used: set[Any] = set()
+        self.loaded: dict[int, Counter[Any]] = {}
+        self.rows: Counter[int] = Counter()
+        self.told: Counter[int] = Counter()
+        self._samples: dict[int, list[weakref.ref[Any]]] = {}
+        self._scope: weakref.ref[Scope] | None = None
+        self._last_run = 0
+        self._last_group: Group | None = None
+        self._joined: dict[str, tuple[tuple[Any, ...], ...]] = {}
+        self._listening = False
+
+    def touched(self, relationship: RelationshipProperty[Any]) -> None:
+        """Take note that a relationship was read."""
+        self.used.add(relationship)
+
+    def separately(self, group: Group, path: tuple[Any, ...]) -> None:
+        """Take note of an eager load by a statement of its own."""
+        if group.count == 0 and isinstance(path[-1], RelationshipProperty):
+            self._expect(path[-1], group, path, joined=False)
+
+    def joined(self, group: Group, statement: Statement, shape: str) -> None:
+        """Take note of the relationships that a statement joins."""
+        paths = self._joined.get(shape)
+        if paths is None:
+            paths = self._joined[shape] = _internals.joined_paths(statement.execution) if len(self._joined) < 2_000 else ()
+        for path in paths:
+            relationship = path[-1]
+            if isinstance(relationship, RelationshipProperty):
+                self._expect(relationship, group, path, joined=True)
+
+    def expect_rows(self, scope: Scope, group: Group, cursor: Any) -> None:
+        """Listen to what the statement of a group is about to load, when that group loads something eagerly."""
+        if not self._has(group):
+            return
+        rows = getattr(cursor, "rowcount", -1)
+        if isinstance(rows, int) and rows > 0:
+            self.rows[id(group)] += rows
+            self.told[id(group)] += 1
+        if not self._listening:
+            self._scope = weakref.ref(scope)
+            self._listening = True
+            event.listen(Mapper, "load", self._on_load, raw=True)
+            event.listen(Mapper, "pickle", self._on_pickle, raw=True)
+
+    def paths_of(self, group: Group) -> list[tuple[Any, ...]]:
+        """Return the joined paths of a group."""
+        return [found.path for found in self.expected.values() if found.group is group and found.joined]
+
+    def escaped(self, group: Group) -> bool:
+        """Tell whether objects of a group are still in use, so that nobody can say yet what of them is read."""
+        samples = self._samples.get(id(group), [])
+        if any(sample() is not None for sample in samples):
+            # Parents and children refer to each other; only the collector can tell whether somebody else does, too.
+            gc.collect()
+        return any(sample() is not None for sample in samples)
+
+    def close(self) -> None:
+        """Stop watching."""
+        if self._listening:
+            self._listening = False
+            event.remove(Mapper, "load", self._on_load)
+            event.remove(Mapper, "pickle", self._on_pickle)
+        for found in self.expected.values():
+            touches.unwatch(found.relationship, self)
+
+    def _has(self, group: Group) -> bool:
+        return id(group) in self.loaded
+
+    def _expect(self, relationship: RelationshipProperty[Any], group: Group, path: tuple[Any, ...], *, joined: bool) -> None:
+        key = (relationship, id(group))
+        if key in self.expected or len(self.expected) > 500:
+            return
+        self.expected[key] = Expected(relationship, group, path, joined=joined)
+        self.loaded.setdefault(id(group), Counter())
+        if relationship not in self.used:
+            touches.watch(relationship, self)
+
+    def _on_load(self, state: Any, context: Any) -> None:
+        run = context.runid
+        if run != self._last_run:
+            self._last_run = run
+            scope = self._scope() if self._scope is not None else None
+            self._last_group = scope.group_of_run(run) if scope is not None else None
+        group = self._last_group
+        if group is None:
+            return
+        counts = self.loaded.get(id(group))
+        if counts is None:
+            return
+        counts[state.mapper] += 1
+        samples = self._samples.setdefault(id(group), [])
+        if len(samples) < _MOST_SAMPLES:
+            target = state.obj()
+            if target is not None:
+                samples.append(weakref.ref(target))
+
+    def _on_pickle(self, state: Any, _: Any) -> None:
+        self.used.update(state.mapper.relationships)

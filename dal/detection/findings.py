@@ -1,0 +1,257 @@
+"""What detection found, as small values: each says what, how often, how long, where, and the line to write.
+
+`Finding` is what they have in common; tell them apart by their class.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+__all__ = [
+    "ColumnNPlusOne",
+    "Finding",
+    "MultipliedRows",
+    "NPlusOne",
+    "RepeatedStatement",
+    "RowByRowWrites",
+    "UnusedColumns",
+    "UnusedEagerLoad",
+]
+
+
+class Finding(Protocol):
+    """What every finding says.
+
+    Attributes:
+        rule: Name of the rule, one word with dashes.
+        subject: The relationship, columns or statement it is about.
+        queries: Statements that make it up.
+        seconds: Time they took in the driver, in seconds.
+        saves: Statements that the fix would save.
+        call_site: The application's line that caused it, as `file:line in function`.
+        loaded_at: The line that loaded the parents, or None.
+        stack: The lines from `call_site` outwards.
+        fix: The line to write.
+        alternatives: Other lines that would do.
+        sql: The statement, with placeholders; never with values.
+        message: One sentence.
+    """
+
+    @property
+    def rule(self) -> str: ...
+    @property
+    def subject(self) -> str: ...
+    @property
+    def queries(self) -> int: ...
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def saves(self) -> int: ...
+    @property
+    def call_site(self) -> str: ...
+    @property
+    def loaded_at(self) -> str | None: ...
+    @property
+    def stack(self) -> tuple[str, ...]: ...
+    @property
+    def fix(self) -> str: ...
+    @property
+    def alternatives(self) -> tuple[str, ...]: ...
+    @property
+    def sql(self) -> str: ...
+    @property
+    def message(self) -> str: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class NPlusOne:
+    """A relationship was loaded for each parent on its own."""
+
+    relationship: str
+    queries: int
+    call_site: str
+    fix: str
+    parents: int
+    seconds: float = 0.0
+    saves: int = 0
+    loaded_at: str | None = None
+    stack: tuple[str, ...] = ()
+    alternatives: tuple[str, ...] = ()
+    sql: str = ""
+    rule: str = "n-plus-one"
+
+    @property
+    def subject(self) -> str:
+        return self.relationship
+
+    @property
+    def message(self) -> str:
+        return f"{self.relationship} was loaded {self.queries} times, once for each parent"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnNPlusOne:
+    """Columns of an object were loaded for each object on its own: `reason` is deferred, expired, sub-table or refresh."""
+
+    entity: str
+    columns: tuple[str, ...]
+    reason: str
+    queries: int
+    call_site: str
+    fix: str
+    seconds: float = 0.0
+    saves: int = 0
+    loaded_at: str | None = None
+    stack: tuple[str, ...] = ()
+    alternatives: tuple[str, ...] = ()
+    sql: str = ""
+    rule: str = "column-n-plus-one"
+
+    @property
+    def subject(self) -> str:
+        return f"{self.entity}.{self.columns[0]}" if len(self.columns) == 1 else self.entity
+
+    @property
+    def message(self) -> str:
+        what = {"refresh": "refreshed", "expired": "loaded again after it expired", "deferred": "loaded (deferred)"}
+        return f"{self.subject} was {what.get(self.reason, 'loaded')} {self.queries} times, once for each object"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepeatedStatement:
+    """One statement was sent again and again from one place; `reason` is per-item, list-per-item, row-by-row or invariant."""
+
+    statement: str
+    reason: str
+    queries: int
+    call_site: str
+    fix: str
+    seconds: float = 0.0
+    saves: int = 0
+    loaded_at: str | None = None
+    stack: tuple[str, ...] = ()
+    alternatives: tuple[str, ...] = ()
+    sql: str = ""
+    rule: str = "repeated-statement"
+
+    @property
+    def subject(self) -> str:
+        return self.statement
+
+    @property
+    def message(self) -> str:
+        if self.reason == "invariant":
+            return f"the same question was asked {self.queries} times with nothing changed: {self.statement}"
+        return f"a statement was sent {self.queries} times, once for each item: {self.statement}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowByRowWrites:
+    """Rows were written one statement, flush or commit at a time."""
+
+    statement: str
+    queries: int
+    call_site: str
+    fix: str
+    seconds: float = 0.0
+    saves: int = 0
+    loaded_at: str | None = None
+    stack: tuple[str, ...] = ()
+    alternatives: tuple[str, ...] = ()
+    sql: str = ""
+    rule: str = "row-by-row-writes"
+
+    @property
+    def subject(self) -> str:
+        return self.statement
+
+    @property
+    def message(self) -> str:
+        return f"{self.queries} rows were written one at a time: {self.statement}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnusedEagerLoad:
+    """A relationship was loaded eagerly and never read."""
+
+    relationship: str
+    objects: int
+    queries: int
+    call_site: str
+    fix: str
+    seconds: float = 0.0
+    saves: int = 0
+    loaded_at: str | None = None
+    stack: tuple[str, ...] = ()
+    alternatives: tuple[str, ...] = ()
+    sql: str = ""
+    rule: str = "unused-eager-load"
+
+    @property
+    def subject(self) -> str:
+        return self.relationship
+
+    @property
+    def message(self) -> str:
+        return f"{self.relationship} was loaded eagerly, {self.objects} objects, and never read"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultipliedRows:
+    """Joined collections multiplied each other's rows."""
+
+    relationships: tuple[str, ...]
+    rows: int
+    objects: int
+    measured: bool
+    queries: int
+    call_site: str
+    fix: str
+    seconds: float = 0.0
+    saves: int = 0
+    loaded_at: str | None = None
+    stack: tuple[str, ...] = ()
+    alternatives: tuple[str, ...] = ()
+    sql: str = ""
+    rule: str = "multiplied-rows"
+
+    @property
+    def subject(self) -> str:
+        return " x ".join(self.relationships)
+
+    @property
+    def factor(self) -> float:
+        """Rows for each object they carry."""
+        return self.rows / max(self.objects, 1)
+
+    @property
+    def message(self) -> str:
+        about = "" if self.measured else "about "
+        return f"joining {self.subject} fetched {about}{self.rows} rows for {self.objects} objects"
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnusedColumns:
+    """Most columns of a wide table were fetched and never read."""
+
+    entity: str
+    columns: tuple[str, ...]
+    queries: int
+    call_site: str
+    fix: str
+    seconds: float = 0.0
+    saves: int = 0
+    loaded_at: str | None = None
+    stack: tuple[str, ...] = ()
+    alternatives: tuple[str, ...] = ()
+    sql: str = ""
+    rule: str = "unused-columns"
+
+    @property
+    def subject(self) -> str:
+        return self.entity
+
+    @property
+    def message(self) -> str:
+        return f"{len(self.columns)} columns of {self.entity} were fetched and never read"

@@ -1,0 +1,89 @@
+"""The shape of a statement: its text without values, comments and the length of its lists.
+
+Values never leave this file: a literal is replaced, a parameter becomes a salted hash that says only "same" or "different".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+__all__ = ["Fingerprints", "literals", "mark", "marks"]
+
+_LONGEST = 4_000
+_MOST_MARKS = 16
+_NOISE = re.compile(
+    r"""--[^\n]*|/\*.*?\*/            # comments
+      | \b[eE]?'(?:[^'\\]|''|\\.)*'     # strings
+      | '(?:[^']|'')*'
+      | (?<![\w.$%:@"`])\d+(?:\.\d+)?\b # numbers that stand alone
+      | \s+""",
+    re.VERBOSE | re.DOTALL,
+)
+_LITERAL = re.compile(r"""'(?:[^']|'')*'|(?<![\w.$%:@"`\[])\d+(?:\.\d+)?\b""")
+_LIST = re.compile(r"\(\s*(?:\?|%s|%\(\w+\)s|:\w+|\$\d+)(?:::\w+)?(?:\s*,\s*(?:\?|%s|%\(\w+\)s|:\w+|\$\d+)(?:::\w+)?)+\s*\)")
+_SALT = object()
+
+
+def _plain(match: re.Match[str]) -> str:
+    text = match.group()
+    if text[0] in "-/" and text[:2] in ("--", "/*"):
+        return " "
+    return " " if text.isspace() else "?"
+
+
+class Fingerprints:
+    """Fingerprints by statement text, remembered while they are few.
+
+    Example:
+        >>> Fingerprints()("SELECT *  FROM t WHERE a = 5 -- hello")
+        'SELECT * FROM t WHERE a = ?'
+        >>> Fingerprints()("SELECT 1 FROM t WHERE a IN (1, 2, 3)")
+        'SELECT ? FROM t WHERE a IN (?)'
+    """
+
+    def __init__(self, most: int = 2_000) -> None:
+        self._known: dict[str, str] = {}
+        self._most = most
+
+    def __call__(self, sql: str) -> str:
+        known = self._known.get(sql)
+        if known is None:
+            known = self._known_as(sql)
+        return known
+
+    def _known_as(self, sql: str) -> str:
+        text = sql[:_LONGEST]
+        shape = _LIST.sub("(?)", _NOISE.sub(_plain, text)).strip()
+        if len(self._known) >= self._most:
+            self._known.clear()
+        if len(sql) <= _LONGEST:
+            self._known[sql] = shape
+        return shape
+
+
+def literals(sql: str) -> list[tuple[int, str]]:
+    """Return the literals of a text, each with the position where it stands."""
+    return [(found.start(), found.group()) for found in _LITERAL.finditer(sql[:_LONGEST])]
+
+
+def mark(value: object) -> int:
+    """Return a number that is equal for equal values and says nothing about them."""
+    try:
+        return hash((_SALT, value))
+    except TypeError:
+        return hash((_SALT, repr(value)[:500]))
+
+
+def marks(parameters: Mapping[str, Any] | Sequence[Any] | None) -> dict[str, int]:
+    """Return the marks of the first parameters by name, or by position where they have none."""
+    if not parameters:
+        return {}
+    pairs = parameters.items() if isinstance(parameters, Mapping) else ((str(at), value) for at, value in enumerate(parameters))
+    found = {}
+    for name, value in pairs:
+        found[name] = mark(value)
+        if len(found) == _MOST_MARKS:
+            break
+    return found

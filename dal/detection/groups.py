@@ -1,0 +1,169 @@
+"""Statements of one shape from one place, counted: what rules judge, and all that a scope keeps of a statement.
+
+A group never grows with its count: it holds counters, a few hashes and one example text without values.
+"""
+
+from __future__ import annotations
+
+from types import CodeType
+from typing import Any
+
+from dal.detection.callsite import CallSite, sites_of
+from dal.detection.fingerprint import literals, mark, marks
+
+__all__ = ["COLUMN", "EAGER", "LAZY", "READ", "WRITE", "Group", "Reads", "Writes"]
+
+LAZY, COLUMN, READ, WRITE, EAGER = "lazy", "column", "read", "write", "eager"
+
+_MOST_DISTINCT = 64
+
+
+class Group:
+    """One shape at one place.
+
+    Attributes:
+        kind: LAZY, COLUMN, READ, WRITE or EAGER.
+        subject: The relationship property of a lazy load, (mapper, attributes, how) of a column load, the entity of a read.
+        sql: The text of the first statement, with placeholders.
+        count: How many statements.
+        seconds: Time they took in the driver, in seconds.
+        parents: Hashes of the objects that were loaded for, at most 64.
+        batches: How many of them came from each result.
+        loaded: The group that loaded the first parent, if it was seen.
+    """
+
+    __slots__ = (
+        "batches", "compiled", "count", "dialect", "isolated", "kind", "last_writes", "loaded", "parents", "places", "reads",
+        "repository", "rows", "seconds", "shape", "sql", "subject", "web", "writes", "_sites",
+    )  # fmt: skip
+
+    def __init__(self, kind: str, subject: Any, sql: str, shape: str, places: list[tuple[CodeType, int]]) -> None:
+        self.kind = kind
+        self.subject = subject
+        self.sql = sql
+        self.shape = shape
+        self.places = places
+        self.count = 0
+        self.seconds = 0.0
+        self.rows = 0
+        self.repository = False
+        self.web = False
+        self.parents: set[int] = set()
+        self.batches: dict[int, int] = {}
+        self.loaded: Group | None = None
+        self.isolated = 0
+        self.last_writes = -1
+        self.reads: Reads | None = None
+        self.writes: Writes | None = None
+        self.compiled: Any = None
+        self.dialect: Any = None
+        self._sites: tuple[CallSite, ...] | None = None
+
+    @property
+    def sites(self) -> tuple[CallSite, ...]:
+        """The application's lines, innermost first."""
+        if self._sites is None:
+            self._sites = sites_of(self.places)
+        return self._sites
+
+    def add_parent(self, key: object, batch: int) -> None:
+        """Count one object that something was loaded for, of the result numbered `batch`."""
+        if len(self.parents) < _MOST_DISTINCT:
+            self.parents.add(mark(key))
+        if batch in self.batches or len(self.batches) < _MOST_DISTINCT:
+            self.batches[batch] = self.batches.get(batch, 0) + 1
+
+
+class Reads:
+    """What changed from one execution of a SELECT to the next.
+
+    Attributes:
+        varied: Names of the parameters, or positions of the literals, that changed.
+        tight: How often it was asked again with nothing changed, at once and in the same transaction.
+        limit_one: The first parameters contain no more than one row as LIMIT; known to the judge by name.
+    """
+
+    __slots__ = ("changed_size", "first", "first_sql", "last", "last_size", "longest", "ones", "shortest", "size", "tight",
+                 "transaction", "varied")  # fmt: skip
+
+    def __init__(self, parameters: Any, sql: str, transaction: int) -> None:
+        self.first = marks(parameters)
+        self.ones = {name for name, value in _named(parameters) if value == 1 and isinstance(value, int)}
+        self.last = self.first
+        self.first_sql = sql
+        self.size = self.last_size = self.longest = len(parameters or ())
+        self.shortest = self.size
+        self.changed_size = 0
+        self.varied: set[str] = set()
+        self.tight = 0
+        self.transaction = transaction
+
+    def add(self, parameters: Any, sql: str, transaction: int, *, quick: bool) -> None:
+        """Compare one more execution with the ones before."""
+        found = marks(parameters)
+        if sql is not self.first_sql and sql != self.first_sql:
+            self._compare_literals(sql)
+        if found == self.last:
+            if quick and transaction == self.transaction:
+                self.tight += 1
+        elif len(self.varied) < 16:
+            self.varied.update(name for name, value in found.items() if self.first.get(name, value) != value)
+        self.last = found
+        self.transaction = transaction
+        # The last list of a chunked walk may be short, so the shortest one is taken without it.
+        self.shortest = min(self.shortest, self.last_size)
+        self.last_size = len(parameters or ())
+        self.longest = max(self.longest, self.last_size)
+        self.changed_size += self.last_size != self.size
+
+    def _compare_literals(self, sql: str) -> None:
+        ours, theirs = literals(self.first_sql), literals(sql)
+        if len(ours) != len(theirs):
+            self.varied.add("#list")
+            return
+        self.varied.update(f"#{at}" for at, (one, other) in enumerate(zip(ours, theirs, strict=True)) if one[1] != other[1])
+
+
+def _named(parameters: Any) -> list[tuple[str, Any]]:
+    if not parameters:
+        return []
+    if isinstance(parameters, dict):
+        return list(parameters.items())[:16]
+    return [(str(at), value) for at, value in enumerate(parameters[:16])]
+
+
+class Writes:
+    """How rows were written, one execution after the other.
+
+    Attributes:
+        single: Executions that wrote at most one row, each flush counted once.
+        bulk: Executions that wrote several.
+        varied: Parameters that changed.
+        isolated: How often a savepoint was set since the execution before.
+        polled: How often a queue was asked for one row since the execution before.
+    """
+
+    __slots__ = ("bulk", "first", "flush", "isolated", "polled", "polls", "savepoints", "single", "varied")
+
+    def __init__(self, parameters: Any) -> None:
+        self.first = marks(parameters)
+        self.varied: set[str] = set()
+        self.single = self.bulk = self.isolated = self.polled = 0
+        self.flush = self.savepoints = self.polls = -1
+
+    def add(self, parameters: Any, *, rows: int, flush: int | None, savepoints: int, polls: int) -> None:
+        """Count one more execution; `flush` numbers the flush it belongs to, None outside of one."""
+        self.varied.update(name for name, value in marks(parameters).items() if self.first.get(name, value) != value)
+        if rows > 1:
+            self.bulk += 1
+            self.flush = -1 if flush is None else flush
+            return
+        if flush is None or flush != self.flush:
+            self.single += 1
+            self.isolated += savepoints != self.savepoints
+            self.polled += polls != self.polls
+        elif self.single:
+            # A second row of the same flush: SQLAlchemy wrote what it was given at once.
+            self.bulk += 1
+        self.flush = -1 if flush is None else flush
+        self.savepoints, self.polls = savepoints, polls

@@ -1,0 +1,186 @@
+"""The listeners on SQLAlchemy's events: installed while somebody watches, gone when nobody does.
+
+Whatever goes wrong in here stays in here: the observed program never fails because it is observed.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from contextvars import ContextVar
+from time import perf_counter
+from typing import Any
+
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.orm import ORMExecuteState, Session
+
+from dal.detection import _internals
+from dal.detection.callsite import walk
+from dal.detection.scope import Scope, Statement
+
+__all__ = ["active", "attach", "close", "detach", "listening", "open_scope"]
+
+_log = logging.getLogger("dal.detection")
+_STARTED = "_dal_detection_started"
+
+_active: ContextVar[tuple[Scope, ...]] = ContextVar("dal_detection_scopes", default=())
+_lock = threading.Lock()
+_open: list[Scope] = []
+
+
+def active() -> tuple[Scope, ...]:
+    """Return the scopes that watch the current context, outermost first."""
+    scopes = _active.get()
+    if scopes:
+        return scopes if not scopes[-1].closed else tuple(scope for scope in scopes if not scope.closed)
+    # A thread started without the context of its starter: there is no doubt whose it is while only one scope is open.
+    if len(_open) == 1 and _open[0].follow_threads:
+        return (_open[0],)
+    return ()
+
+
+def open_scope(scope: Scope) -> None:
+    """Watch the current context and what it starts with a scope.
+
+    Args:
+        scope: The scope; `close` it in the end.
+    """
+    with _lock:
+        if not _open:
+            _install()
+        _open.append(scope)
+    enter(scope)
+
+
+def enter(scope: Scope) -> None:
+    """Make a scope that listens already watch the current context, too."""
+    _active.set((*(other for other in _active.get() if not other.closed and other is not scope), scope))
+
+
+def close(scope: Scope) -> None:
+    """Stop watching with a scope; the last one takes the listeners with it."""
+    leave(scope)
+    with _lock:
+        if scope in _open:
+            _open.remove(scope)
+            if not _open:
+                _uninstall()
+    scope.close()
+
+
+def leave(scope: Scope) -> None:
+    """Stop watching the current context with a scope."""
+    _active.set(tuple(other for other in _active.get() if other is not scope and not other.closed))
+
+
+def listening() -> bool:
+    """Tell whether any listener is installed on SQLAlchemy's classes."""
+    return bool(event.contains(Engine, "before_cursor_execute", _before))
+
+
+def _install() -> None:
+    event.listen(Engine, "before_cursor_execute", _before)
+    event.listen(Engine, "after_cursor_execute", _after)
+    event.listen(Engine, "commit", _ended)
+    event.listen(Engine, "rollback", _ended)
+    event.listen(Session, "before_flush", _flush)
+    if _internals.missing():
+        event.listen(Session, "do_orm_execute", _ask)
+
+
+def _uninstall() -> None:
+    event.remove(Engine, "before_cursor_execute", _before)
+    event.remove(Engine, "after_cursor_execute", _after)
+    event.remove(Engine, "commit", _ended)
+    event.remove(Engine, "rollback", _ended)
+    event.remove(Session, "before_flush", _flush)
+    if event.contains(Session, "do_orm_execute", _ask):
+        event.remove(Session, "do_orm_execute", _ask)
+
+
+def _before(connection: Connection, cursor: Any, sql: str, parameters: Any, execution: Any, many: bool) -> None:
+    if execution is not None:
+        execution.__dict__[_STARTED] = perf_counter()
+
+
+def _after(connection: Connection, cursor: Any, sql: str, parameters: Any, execution: Any, many: bool) -> None:
+    ended = perf_counter()
+    scopes = active()
+    if scopes:
+        record(scopes, sys._getframe(1), (cursor, sql, parameters, execution, many), ended)
+
+
+def record(scopes: tuple[Scope, ...], frame: Any, told: tuple[Any, ...], ended: float) -> None:
+    """Hand one execution to scopes.
+
+    Args:
+        scopes: Who watches.
+        frame: Where the walk to the application starts.
+        told: Cursor, text, parameters, execution context, whether many.
+        ended: When it ended, by `perf_counter()`.
+    """
+    cursor, sql, parameters, execution, many = told
+    try:
+        started = execution.__dict__.get(_STARTED, ended) if execution is not None else ended
+        statement = Statement(
+            execution=execution, cursor=cursor, sql=sql, parameters=parameters, many=many, started=started, ended=ended
+        )
+        statement.walk = walk(frame)
+        for scope in scopes:
+            scope.add(statement)
+    except Exception:
+        for scope in scopes:
+            scope.failed += 1
+            if scope.failed == 1:
+                _log.warning("a statement could not be observed and is not counted", exc_info=True)
+
+
+def _ended(connection: Connection) -> None:
+    for scope in active():
+        scope.transaction_ended()
+
+
+def _flush(session: Session, context: Any, instances: Any) -> None:
+    for scope in active():
+        scope.flush_began()
+
+
+def _ask(state: ORMExecuteState) -> None:
+    """Leave what the public event says where `_internals.asked` looks for it."""
+    if not active():
+        return
+    parent = state.lazy_loaded_from
+    if parent is not None and "sa_top_level_orm_context" in state.execution_options:
+        parent = None
+    path = tuple(state.loader_strategy_path.path) if state.loader_strategy_path is not None else ()
+    refreshed = getattr(state.load_options, "_refresh_state", None) if state.is_column_load else None
+    said = _internals.Asked(parent, refreshed, False, path)
+    state.update_execution_options(**{_internals.PUBLIC_OPTION: said})
+
+
+# One connection of a production application, where a listener on the class would cost every statement of all the others.
+
+
+class _Attached:
+    """The two listeners of one connection and the scope they tell."""
+
+    __slots__ = ("scope",)
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+
+    def after(self, connection: Connection, cursor: Any, sql: str, parameters: Any, execution: Any, many: bool) -> None:
+        record((self.scope,), sys._getframe(1), (cursor, sql, parameters, execution, many), perf_counter())
+
+
+def attach(connection: Connection, scope: Scope) -> None:
+    """Watch one connection for as long as it is checked out."""
+    event.listen(connection, "before_cursor_execute", _before)
+    event.listen(connection, "after_cursor_execute", _Attached(scope).after)
+
+
+def detach(connection: Connection) -> None:
+    """Forget a connection that was attached; its listeners die with the connection object."""
+    if event.contains(connection, "before_cursor_execute", _before):
+        event.remove(connection, "before_cursor_execute", _before)

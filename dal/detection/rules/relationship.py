@@ -1,0 +1,99 @@
+"""A relationship loaded for each parent on its own.
+
+Told when the parents came from one result (or were themselves loaded one by one along a chain). Silent for parents that were
+fetched singly, a page at a time or one from a queue: unless fetching those is itself a finding, there is nothing to batch.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from dal.detection.advice import eager_lines, name_of, path_to
+from dal.detection.findings import Finding, NPlusOne
+from dal.detection.groups import COLUMN, EAGER, LAZY, READ, Group
+from dal.detection.scope import Scope
+
+__all__ = ["judge"]
+
+
+def judge(scope: Scope, told: set[Any]) -> list[tuple[Finding, Group]]:
+    """Judge the lazy loads of a scope.
+
+    Args:
+        scope: What was seen.
+        told: Entities whose single fetches are findings of other rules.
+
+    Returns:
+        Findings with the group each is about.
+    """
+    groups = [group for group in scope.groups.values() if group.kind == LAZY]
+    joined = {id(group): scope.eager.paths_of(group) for group in scope.groups.values() if group.kind == READ}
+    found: list[tuple[Finding, Group]] = [
+        (_finding(group, joined), group) for group in groups if _is_n_plus_one(group, scope.threshold, told)
+    ]
+    relationships = {group.subject for _, group in found}
+    # The same relationship of one result, read in several places of which none alone is a loop.
+    scattered: dict[Any, list[Group]] = defaultdict(list)
+    for group in groups:
+        if group.subject not in relationships:
+            for batch in group.batches:
+                if batch and group.loaded is not None:
+                    scattered[(group.subject, batch)].append(group)
+    for (relationship, batch), several in scattered.items():
+        total = sum(group.batches[batch] for group in several)
+        if relationship not in relationships and total > scope.threshold:
+            relationships.add(relationship)
+            found.append((_finding(max(several, key=lambda group: group.count), joined, several), several[0]))
+    return found
+
+
+def _is_n_plus_one(group: Group, threshold: int, told: set[Any]) -> bool:
+    if len(group.parents) < threshold:
+        return False
+    if any(batch and times >= threshold for batch, times in group.batches.items()):
+        return True
+    above = group.loaded
+    if above is None:
+        return False
+    if above.kind in (LAZY, EAGER):
+        return True
+    parent = getattr(group.subject, "parent", None)
+    return above.kind in (READ, COLUMN) and parent is not None and any(parent.common_parent(mapper) for mapper in told)
+
+
+def _finding(group: Group, joined: dict[int, list[tuple[Any, ...]]], groups: list[Group] | None = None) -> NPlusOne:
+    several = groups or [group]
+    steps, circular = path_to(group, joined)
+    fix, alternatives = eager_lines(steps, repository=_repository(group), circular=circular)
+    queries = sum(each.count for each in several)
+    stack = tuple(str(site) for site in group.sites)
+    return NPlusOne(
+        relationship=name_of(group.subject),
+        queries=queries,
+        call_site=stack[0] if stack else "(no application frame)",
+        fix=fix,
+        parents=sum(len(each.parents) for each in several),
+        seconds=sum(each.seconds for each in several),
+        saves=queries - 1,
+        loaded_at=_loaded_at(group),
+        stack=stack,
+        alternatives=alternatives,
+        sql=group.sql,
+    )
+
+
+def _loaded_at(group: Group) -> str | None:
+    above, seen = group.loaded, {id(group)}
+    while above is not None and above.kind != READ and above.loaded is not None and id(above) not in seen:
+        seen.add(id(above))
+        above = above.loaded
+    return str(above.sites[0]) if above is not None and above.sites else None
+
+
+def _repository(group: Group) -> bool:
+    above, seen = group, {id(group)}
+    while above.loaded is not None and id(above.loaded) not in seen:
+        above = above.loaded
+        seen.add(id(above))
+    return above.repository or group.repository

@@ -1,0 +1,88 @@
+"""Rows written one at a time: a flush, a commit or a statement for each.
+
+Silent for executemany and bulk statements, for a savepoint set before each row (its error is to be kept apart), for a queue
+whose jobs are taken one by one, for one row written again and again (progress), and for what a single flush sends.
+"""
+
+from __future__ import annotations
+
+from dal.detection.advice import shortened
+from dal.detection.findings import Finding, RowByRowWrites
+from dal.detection.groups import WRITE, Group, Writes
+from dal.detection.roles import roles
+from dal.detection.scope import Scope
+
+__all__ = ["judge"]
+
+_LEAST = 3
+
+
+def judge(scope: Scope) -> list[tuple[Finding, Group]]:
+    """Judge the writes of a scope."""
+    return [
+        (_finding(group, group.writes), group)
+        for group in scope.groups.values()
+        if group.kind == WRITE and group.writes is not None and _is_finding(group, group.writes)
+    ]
+
+
+def _is_finding(group: Group, writes: Writes) -> bool:
+    if writes.single < _LEAST or writes.bulk >= writes.single:
+        return False
+    between = writes.single - 1
+    if writes.isolated >= between or writes.polled >= between:
+        return False
+    return group.shape[:6].upper() == "INSERT" or _another_row(group, writes)
+
+
+def _another_row(group: Group, writes: Writes) -> bool:
+    """Tell whether the condition changed, so that each statement wrote another row."""
+    text, where, _ = group.sql.upper().partition("WHERE")
+    if not where:
+        return False
+    if not writes.varied:
+        return False
+    return any(name.startswith("#") or _in_condition(name, group, len(text)) for name in writes.varied)
+
+
+def _in_condition(name: str, group: Group, where: int) -> bool:
+    if name.isdigit():
+        placeholders = group.sql[:where].count("?") + group.sql[:where].count("%s")
+        return int(name) >= placeholders
+    positions = [group.sql.find(mark) for mark in (f":{name}", f"%({name})s")]
+    if max(positions) >= 0:
+        return max(positions) > where
+    return _named_in_condition(name, group)
+
+
+def _named_in_condition(name: str, group: Group) -> bool:
+    """Look a parameter up by its order where the text has only question marks."""
+    order = getattr(group.compiled, "positiontup", None) or ()
+    if name not in order:
+        return name in roles(group)
+    where = group.sql.upper().find("WHERE")
+    before = group.sql[:where].count("?") + group.sql[:where].count("%s")
+    return order.index(name) >= before
+
+
+def _finding(group: Group, writes: Writes) -> RowByRowWrites:
+    stack = tuple(str(site) for site in group.sites)
+    flushed = writes.flush != -1
+    if flushed:
+        fix = "add all objects first, then flush or commit once after the loop"
+        alternatives = ("BulkWriter(session, Entity).insert(rows)",)
+    else:
+        verb = group.shape.split(" ", 1)[0].lower()
+        fix = f"session.execute({verb}(Entity), rows)  # one statement for the whole list"
+        alternatives = ("BulkWriter(session, Entity)." + ("upsert(rows, key=[...])" if verb == "insert" else f"{verb}(...)"),)
+    return RowByRowWrites(
+        statement=shortened(group.shape),
+        queries=group.count,
+        call_site=stack[0] if stack else "(no application frame)",
+        fix=fix,
+        seconds=group.seconds,
+        saves=group.count - 1,
+        stack=stack,
+        alternatives=alternatives,
+        sql=group.sql,
+    )

@@ -1,0 +1,277 @@
+"""One observed stretch of work: a test, a request, a `with detect()` block.
+
+It counts what listeners tell it, in groups, and never keeps a statement, a value or an object of the application. Its size is
+bounded however long it lasts.
+"""
+
+from __future__ import annotations
+
+import itertools
+from bisect import bisect_right
+from contextvars import ContextVar
+from types import FrameType
+from typing import Any
+
+from dal.detection import _internals, shapes
+from dal.detection.callsite import Walk
+from dal.detection.eager import EagerLoads
+from dal.detection.fingerprint import Fingerprints
+from dal.detection.groups import COLUMN, EAGER, LAZY, READ, WRITE, Group, Reads, Writes
+
+__all__ = ["Scope", "Statement", "ignored"]
+
+_MOST_GROUPS = 2_000
+_MOST_RUNS = 20_000
+_MOST_REQUESTS = 8
+_QUICK = 0.02
+"""Seconds between two equal questions up to which they count as asked at once, not as polling."""
+
+ignored: ContextVar[bool] = ContextVar("dal_detection_ignored", default=False)
+"""Statements sent while this is true are counted, and nothing is said about them."""
+
+_worker_unit: ContextVar[int] = ContextVar("dal_detection_worker_unit", default=0)
+_units = itertools.count(1)
+
+
+class Statement:
+    """One execution, as the cursor saw it, shared by all scopes that watch."""
+
+    __slots__ = ("connection", "cursor", "ended", "execution", "many", "parameters", "sql", "started", "walk")
+
+    def __init__(self, *, execution: Any, cursor: Any, sql: str, parameters: Any, many: bool, started: float, ended: float) -> None:
+        self.execution = execution
+        self.cursor = cursor
+        self.many = many
+        self.started = started
+        self.ended = ended
+        compiled = execution.compiled if execution is not None else None
+        self.sql = sql
+        self.parameters = parameters
+        if compiled is not None:
+            # The compiled text is one string for every length of an IN list, and its parameters have names.
+            self.sql = compiled.string or sql
+            found = execution.compiled_parameters
+            self.parameters = found[0] if found else parameters
+        self.walk: Walk | None = None
+
+
+class Scope:
+    """What was seen in one stretch of work.
+
+    Args:
+        threshold: From how many objects on a load for each of them is told.
+        follow_threads: Take statements of threads that no scope of their own watches, while this is the only one open.
+        timeline: Keep the first `timeline` statements in order, for the page to look at.
+        track_eager: Watch whether what is loaded eagerly is read.
+
+    Attributes:
+        statements: Statements that reached the database.
+        seconds: Time they took.
+        groups: What was seen, by shape and place.
+    """
+
+    def __init__(
+        self, *, threshold: int = 2, follow_threads: bool = True, timeline: int = 0, track_eager: bool = True
+    ) -> None:
+        self.threshold = threshold
+        self.follow_threads = follow_threads
+        self.statements = 0
+        self.seconds = 0.0
+        self.slowest: tuple[float, str] = (0.0, "")
+        self.groups: dict[tuple[Any, ...], Group] = {}
+        self.eager = EagerLoads()
+        self.timeline: list[tuple[float, float, str, Group | None]] = []
+        self.dropped = 0
+        self.failed = 0
+        self.closed = False
+        self.started: float | None = None
+        self._most_timeline = timeline
+        self._track_eager = track_eager
+        self._fingerprints = Fingerprints()
+        self._kinds: dict[str, str] = {}
+        self._runs: list[int] = []
+        self._run_groups: list[Group] = []
+        self._requests: dict[int, tuple[FrameType, int]] = {}
+        self._transactions = self._savepoints = self._flushes = self._polls = self._writes = 0
+        self._last_end = 0.0
+
+    # What listeners tell.
+
+    def transaction_ended(self) -> None:
+        """Note a commit or a rollback."""
+        self._transactions += 1
+
+    def flush_began(self) -> None:
+        """Note the start of a flush."""
+        self._flushes += 1
+
+    def add(self, statement: Statement) -> None:
+        """Count one execution."""
+        seconds = statement.ended - statement.started
+        self.statements += 1
+        self.seconds += seconds
+        if self.started is None:
+            self.started = statement.started
+        shape = self._fingerprints(statement.sql)
+        if seconds > self.slowest[0]:
+            self.slowest = (seconds, shape)
+        group = None if ignored.get() else self._grouped(statement, shape)
+        if group is not None:
+            group.count += 1
+            group.seconds += seconds
+        if len(self.timeline) < self._most_timeline:
+            self.timeline.append((statement.started - self.started, seconds, shape, group))
+        self._last_end = statement.ended
+
+    def group_of_run(self, run: int) -> Group | None:
+        """Return the group that loaded the objects of a result, by the number the result carries."""
+        at = bisect_right(self._runs, run) - 1
+        return self._run_groups[at] if at >= 0 else None
+
+    def close(self) -> None:
+        """Let go of everything that belongs to the application."""
+        self.closed = True
+        self._requests.clear()
+        self.eager.close()
+
+    # Sorting.
+
+    def _grouped(self, statement: Statement, shape: str) -> Group | None:
+        kind = self._kinds.get(shape)
+        if kind is None:
+            if len(self._kinds) > _MOST_GROUPS:
+                self._kinds.clear()
+            kind = self._kinds[shape] = shapes.shape_kind(shape)
+        if kind == shapes.SAVEPOINT:
+            self._savepoints += 1
+        if kind in (shapes.SAVEPOINT, shapes.NOISE):
+            return None
+        walk = statement.walk
+        if walk is None:
+            return None
+        asked = _internals.asked(statement.execution) if statement.execution is not None else None
+        if kind == shapes.WRITE:
+            return self._write(statement, shape, walk)
+        if kind == shapes.POLL:
+            self._polls += 1
+        if asked is not None:
+            return self._orm(statement, shape, walk, asked)
+        if walk.flushing:
+            return None
+        return self._read(statement, shape, walk, None)
+
+    def _orm(self, statement: Statement, shape: str, walk: Walk, asked: _internals.Asked) -> Group | None:
+        if asked.parent is not None and asked.refreshed is None:
+            group = self._lazy(statement, shape, walk, asked) if not walk.flushing else None
+        elif asked.refreshed is not None:
+            group = self._column(statement, shape, walk, asked) if not walk.flushing else None
+        elif len(asked.path) > 1:
+            group = self._group(EAGER, asked.path, statement, shape, walk, (EAGER, asked.path, walk.key))
+            if self._track_eager:
+                self.eager.separately(group, asked.path)
+        elif walk.flushing:
+            return None
+        else:
+            group = self._read(statement, shape, walk, _internals.entity_of(statement.execution))
+            if self._track_eager and group.count == 0:
+                self.eager.joined(group, statement, shape)
+        if group is not None:
+            self._remember_run(group)
+            self.eager.expect_rows(self, group, statement.cursor)
+        return group
+
+    def _remember_run(self, group: Group) -> None:
+        if self._run_groups and self._run_groups[-1] is group:
+            return
+        if len(self._runs) > _MOST_RUNS:
+            del self._runs[: _MOST_RUNS // 2], self._run_groups[: _MOST_RUNS // 2]
+        self._runs.append(_internals.next_run())
+        self._run_groups.append(group)
+
+    def _lazy(self, statement: Statement, shape: str, walk: Walk, asked: _internals.Asked) -> Group:
+        relationship = asked.path[-1] if asked.path else shape
+        group = self._group(LAZY, relationship, statement, shape, walk, (LAZY, relationship, walk.key, self._unit(walk)))
+        self._for_parent(group, asked.parent)
+        return group
+
+    def _column(self, statement: Statement, shape: str, walk: Walk, asked: _internals.Asked) -> Group:
+        columns = _internals.only_columns(statement.execution)
+        mapper = asked.refreshed.mapper if asked.refreshed is not None else None
+        subject = (mapper, columns, asked.by_user)
+        group = self._group(COLUMN, subject, statement, shape, walk, (COLUMN, subject, walk.key, self._unit(walk)))
+        if group.count and group.last_writes != self._writes:
+            # Something was written since the last one: a refresh after a write is what refresh is for.
+            group.isolated += 1
+        group.last_writes = self._writes
+        self._for_parent(group, asked.refreshed)
+        return group
+
+    def _for_parent(self, group: Group, state: Any) -> None:
+        run = state.runid or 0
+        if group.loaded is None and run:
+            group.loaded = self.group_of_run(run)
+        group.add_parent(state.key or id(state), run)
+
+    def _read(self, statement: Statement, shape: str, walk: Walk, entity: Any) -> Group:
+        group = self._group(READ, entity, statement, shape, walk, (READ, shape, walk.key, self._unit(walk)))
+        if group.reads is None:
+            group.reads = Reads(statement.parameters, statement.sql, self._transactions)
+        else:
+            quick = statement.started - self._last_end < _QUICK
+            before = group.reads.tight
+            group.reads.add(statement.parameters, statement.sql, self._transactions, quick=quick)
+            if group.compiled is None and statement.execution is not None:
+                group.compiled = statement.execution.compiled
+                group.dialect = statement.execution.dialect
+            if not group.reads.varied and (before == group.reads.tight or "LIMIT" in shape):
+                self._polls += 1
+        return group
+
+    def _write(self, statement: Statement, shape: str, walk: Walk) -> Group:
+        self._writes += 1
+        group = self._group(WRITE, None, statement, shape, walk, (WRITE, shape, walk.key, self._unit(walk)))
+        if group.writes is None:
+            group.writes = Writes(statement.parameters)
+            if statement.execution is not None:
+                group.compiled, group.dialect = statement.execution.compiled, statement.execution.dialect
+        rows = 2 if statement.many else getattr(statement.cursor, "rowcount", 1)
+        flush = self._flushes if walk.flushing else None
+        group.writes.add(statement.parameters, rows=rows, flush=flush, savepoints=self._savepoints, polls=self._polls)
+        return group
+
+    # Groups and their bounds.
+
+    def _group(self, kind: str, subject: Any, statement: Statement, shape: str, walk: Walk, key: tuple[Any, ...]) -> Group:
+        group = self.groups.get(key)
+        if group is None:
+            if len(self.groups) >= _MOST_GROUPS:
+                self._drop_singles()
+            group = self.groups[key] = Group(kind, subject, statement.sql[:4_000], shape, walk.places)
+            group.repository = walk.repository
+            group.web = walk.worker or walk.request is not None
+        return group
+
+    def _drop_singles(self) -> None:
+        keep = dict(list(self.groups.items())[-_MOST_GROUPS // 4 :])
+        keep |= {key: group for key, group in self.groups.items() if group.count > 1}
+        if len(keep) > _MOST_GROUPS * 3 // 4:
+            keep = dict(sorted(keep.items(), key=lambda item: -item[1].count)[: _MOST_GROUPS // 2])
+        self.dropped += len(self.groups) - len(keep)
+        self.groups = keep
+
+    def _unit(self, walk: Walk) -> int:
+        """Number the request a statement belongs to, so that two requests of one scope are not taken for a loop."""
+        if walk.request is not None:
+            known = self._requests.get(id(walk.request))
+            if known is None:
+                if len(self._requests) >= _MOST_REQUESTS:
+                    del self._requests[next(iter(self._requests))]
+                known = self._requests[id(walk.request)] = (walk.request, next(_units))
+            return known[1]
+        if walk.worker:
+            unit = _worker_unit.get()
+            if not unit:
+                unit = next(_units)
+                _worker_unit.set(unit)
+            return unit
+        return 0
