@@ -15,9 +15,9 @@ from sqlalchemy import Select
 from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session
 from sqlalchemy.orm import Session
 
+from dal.loading import Policy
 from dal.repository import Attribute, Criterion, Explanation, Filter, Lock, Order, Path, Repository, Values
 from dal.repository.generic import argument_of, resolve
-from dal.repository.repository import Policy
 
 __all__ = ["AsyncRepository"]
 

@@ -1,8 +1,9 @@
 """Load what already loaded objects are missing: one statement a step, only for the objects that miss it.
 
 A step reads the objects' keys with the attribute joined to them, so that order_by, custom joins, secondary tables and
-loader criteria of the mapping hold; the session puts what comes back into the objects it already has. Columns that an
-object holds, changed or not, are left alone. Several hundred objects are one statement; more are one statement each 500.
+loader criteria of the mapping hold; the session puts what comes back into the objects it already has. A plain foreign
+key is followed by key instead, and costs nothing where the session holds the targets. What an object holds, changed or
+not, is left alone. Up to 500 objects are one statement, more are one statement each 500.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from sqlalchemy.orm.collections import collection_adapter
 from dal.errors import UsageError
 from dal.repository.entities import Entity, entity_of
 from dal.repository.identities import among, chunks
+from dal.repository.references import load_references, refers_by_key, rest_of
 from dal.repository.types import Path
 
 __all__ = ["fill"]
@@ -148,13 +150,15 @@ def _distinct(objects: Iterable[Any]) -> list[Any]:
 def _load(session: Session, owner: Entity[Any], step: _Step, holders: Sequence[Any]) -> None:
     names = _names(step)
     missing = [state for state in map(inspect, holders) if names & state.unloaded and state.identity is not None]
+    if step.attribute is step.prop.class_attribute and isinstance(step.prop, RelationshipProperty) and refers_by_key(step.prop):
+        missing = load_references(session, step.prop, missing, _PARENTS)
     if isinstance(step.prop, RelationshipProperty):
         options = [load_only(*owner.key), joinedload(step.attribute)]
     else:
         options = [load_only(*(getattr(owner.cls, name) for name in names))]
     idents = [tuple(state.identity) for state in missing]
     for part in chunks(idents, len(owner.key), size=_PARENTS * len(owner.key)):
-        statement = select(owner.cls).where(among(owner.key, part)).options(*options)
+        statement = select(owner.cls).where(among(owner.key, part)).options(*options, rest_of(missing))
         session.scalars(statement).unique().all()
 
 

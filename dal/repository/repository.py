@@ -18,18 +18,7 @@ from sqlalchemy.exc import MultipleResultsFound, NoResultFound
 from sqlalchemy.orm import Session, scoped_session
 
 from dal.errors import MultipleFound, NotFound
-
-try:
-    from dal.loading import Policy, apply_policy
-except ImportError:  # pragma: no cover
-    Policy: Any = object  # type: ignore[no-redef]
-
-    def apply_policy(statement: Any, session: Any, query: Any, repository: Any) -> Any:  # type: ignore[no-redef]
-        """Use a policy."""
-        chosen = query if query is not None else repository
-        return statement if chosen is None else statement.options(chosen)
-
-
+from dal.loading import Policy, apply_policy
 from dal.repository import _internals, identities, statements, writes
 from dal.repository.entities import entity_of
 from dal.repository.explain import Explanation, explain

@@ -128,8 +128,10 @@ def locked(statement: Select[T], lock: Lock | None, entity: Entity[T], session: 
 def _check_select(entity: Entity[Any], statement: Select[Any]) -> None:
     described = statement.column_descriptions
     first = described[0]
-    source = first["entity"]
-    inspected = inspect(source, raiseerr=False) if len(described) == 1 and first["expr"] is source else None
+    source = first.get("entity")
+    inspected = (
+        inspect(source, raiseerr=False) if len(described) == 1 and source is not None and first["expr"] is source else None
+    )
     mapper = getattr(inspected, "mapper", None)
     if mapper is None or not mapper.isa(entity.mapper):
         shown = ", ".join(str(each["name"]) for each in described)

@@ -105,7 +105,7 @@ def _name(entity: Entity[Any], attribute: Any) -> str:
 
 
 def _keys(session: Session, entity: Entity[Any], clauses: Iterable[Any]) -> list[tuple[Any, ...]]:
-    statement = select(*entity.key).where(*clauses).with_for_update()
+    statement = select(*entity.key).select_from(entity.cls).where(*clauses).with_for_update()
     return [tuple(row) for row in session.execute(statement)]
 
 
