@@ -1,0 +1,32 @@
+"""One real server for the whole suite, by dal's own plugin: `dal_server`, `dal_database`, `dal_session` and the rest."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+
+import pytest
+import pytest_asyncio
+from sqlalchemy import create_engine
+from sqlalchemy.engine import URL, Engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+
+@pytest.fixture(scope="session")
+def dal_server_settings() -> Mapping[str, str]:
+    return {"wal_level": "logical", "max_connections": "200", "max_replication_slots": "20", "max_wal_senders": "20"}
+
+
+@pytest.fixture
+def engine(dal_database: URL) -> Iterator[Engine]:
+    """An engine on a database of the test's own."""
+    engine = create_engine(dal_database)
+    yield engine
+    engine.dispose()
+
+
+@pytest_asyncio.fixture
+async def async_engine(dal_database: URL) -> AsyncIterator[AsyncEngine]:
+    """An async engine on a database of the test's own."""
+    engine = create_async_engine(dal_database)
+    yield engine
+    await engine.dispose()
