@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
 
 from dal.migrations import init
 
@@ -66,21 +63,11 @@ class Application:
         )
 
 
-@pytest.fixture
-def postgres_url() -> Iterator[str]:
-    name = f"m{uuid.uuid4().hex}"
-    server = create_engine(os.environ["DAL_TEST_URL"], isolation_level="AUTOCOMMIT")
-    with server.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    yield server.url.set(database=name).render_as_string(hide_password=False)
-    with server.connect() as connection:
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    server.dispose()
-
-
 @pytest.fixture(params=["postgresql", "sqlite"])
 def application(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Application:
-    url = request.getfixturevalue("postgres_url") if request.param == "postgresql" else f"sqlite:///{tmp_path}/shop.db"
+    url = f"sqlite:///{tmp_path}/shop.db"
+    if request.param == "postgresql":
+        url = request.getfixturevalue("dal_database").render_as_string(hide_password=False)
     name = f"app_{uuid.uuid4().hex}"
     (tmp_path / name).mkdir()
     (tmp_path / name / "__init__.py").touch()

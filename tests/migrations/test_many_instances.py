@@ -142,8 +142,14 @@ def test_the_lock_does_not_stay_on_a_pooled_connection(application: Application)
     engine = create_engine(application.url, pool_size=1, max_overflow=0)
     with pytest.raises(DBAPIError), engine.connect() as connection, exclusive(connection, 1):
         connection.execute(text("SELECT 1 / 0"))
+    held = text(
+        "SELECT count(*) FROM pg_locks JOIN pg_database AS d ON d.oid = database"
+        " WHERE locktype = 'advisory' AND datname = current_database()"
+    )
+    with engine.connect() as connection, exclusive(connection, 1):
+        assert connection.scalar(held) == 1
     with engine.connect() as connection:
-        assert connection.scalar(text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")) == 0
+        assert connection.scalar(held) == 0
     engine.dispose()
 
 
