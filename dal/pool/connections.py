@@ -12,12 +12,12 @@ import logging
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal
 
+from sqlalchemy import event
 from sqlalchemy.pool import ConnectionPoolEntry, Pool, PoolProxiedConnection
 
 from dal.config import PoolConfig
 from dal.durations import Duration, seconds
 from dal.pool import closing, connecting, eviction, sockets
-from dal.pool._internals import was_invalidated
 from dal.pool.core import Core
 from dal.pool.entry import Entry, Verdict
 from dal.pool.hooks import Hooks, Lifetimes
@@ -35,10 +35,8 @@ __all__ = ["ConnectionPool"]
 
 _log = logging.getLogger("dal.pool")
 
-_ENTRY = "dal.entry"
 _SITE_DEPTH = 4
 _BYPASS = 0.5
-_STATEMENT_SHOWN = 200
 
 
 class ConnectionPool(Pool):
@@ -116,7 +114,7 @@ class ConnectionPool(Pool):
         )
         self._validation_timeout = seconds(validation_timeout, name="validation_timeout")
         self._query = validation_query.encode()
-        self._bypass = 0.0 if test_on_borrow == "always" else _BYPASS
+        self._bypass = {"always": 0.0, True: _BYPASS, False: float("inf")}[self.config.test_on_borrow]
         super().__init__(
             creator,
             echo=echo,
@@ -128,6 +126,8 @@ class ConnectionPool(Pool):
         )
         self._target = connecting.target(self._dialect)
         eviction.watch(self._dialect)
+        if _dispatch is None:
+            event.listen(self, "soft_invalidate", _retire)
         self._core = Core(
             logging_name or "connections",
             self._hooks(),
@@ -219,11 +219,11 @@ class ConnectionPool(Pool):
         return self._core.take(self.config.connection_timeout, _SITE_DEPTH).thing
 
     def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
-        entry: Entry[ConnectionPoolEntry] = record.record_info[_ENTRY]  # type: ignore[index]
-        if was_invalidated(record):
-            self._core.drop(entry)
-            return
-        if entry.probe.dbapi_connection is not record.dbapi_connection:
+        entry: Entry[ConnectionPoolEntry] = record.record_info[eviction.ENTRY]  # type: ignore[index]
+        if record.dbapi_connection is not entry.probe.dbapi_connection:
+            if record.dbapi_connection is None:
+                self._core.drop(entry)
+                return
             self._prepare(entry)
         self._core.give_back(entry)
 
@@ -242,7 +242,8 @@ class ConnectionPool(Pool):
         return Hooks(
             make=self._create_connection,
             destroy=_end,
-            check=self._check if self.config.test_on_borrow else _trust,
+            bypass=self._bypass,
+            check=self._check,
             prove=self._prove,
             alive=_seems_alive,
             prepare=self._prepare,
@@ -250,21 +251,20 @@ class ConnectionPool(Pool):
             failure=self._target.failure,
             abort=sockets.break_off,
             orphan=sockets.orphan,
-            describe=_last_statement,
         )
 
     def _prepare(self, entry: Entry[ConnectionPoolEntry]) -> None:
         record = entry.thing
-        record.record_info[_ENTRY] = entry  # type: ignore[index]
+        record.record_info[eviction.ENTRY] = entry  # type: ignore[index]
         pgconn = getattr(record.driver_connection, "pgconn", None)
         if pgconn is not None:
             entry.probe = Probe(record.dbapi_connection, pgconn)
         else:
             entry.probe = DriverProbe(record.dbapi_connection, self._dialect.do_ping)  # type: ignore[union-attr]
+        if self.config.test_on_borrow:
+            entry.peek = entry.probe.peek
 
     def _check(self, entry: Entry[ConnectionPoolEntry], now: float, deadline: float) -> Verdict:
-        if entry.probe.quiet() and now - entry.proven < self._bypass:
-            return Verdict.ALIVE
         allowed = min(self._validation_timeout, deadline - now)
         verdict: Verdict = entry.probe.ping(self._query, self._core.runtime, allowed)
         if verdict is Verdict.ALIVE:
@@ -272,6 +272,7 @@ class ConnectionPool(Pool):
         elif verdict is Verdict.SILENT and allowed < self._validation_timeout:
             # The borrower's own time ran out first: that says nothing about the other connections.
             verdict = Verdict.DEAD
+        entry.complaint = entry.probe.complaint
         return verdict
 
     def _prove(self, entry: Entry[ConnectionPoolEntry]) -> Verdict:
@@ -279,19 +280,15 @@ class ConnectionPool(Pool):
         return verdict
 
 
-def _trust(entry: Entry[ConnectionPoolEntry], now: float, deadline: float) -> Verdict:
-    return Verdict.ALIVE
-
-
 def _seems_alive(entry: Entry[ConnectionPoolEntry]) -> bool:
-    return entry.probe.quiet() or not entry.probe.hung_up()
+    return not entry.probe.peek(0) or not entry.probe.hung_up()
 
 
 def _end(record: ConnectionPoolEntry) -> None:
     record.close()
 
 
-def _last_statement(record: ConnectionPoolEntry) -> str:
-    statement = (record.record_info or {}).get(eviction.STATEMENT, "")
-    text = " ".join(statement.split())
-    return text if len(text) <= _STATEMENT_SHOWN else f"{text[:_STATEMENT_SHOWN]}..."
+def _retire(dbapi_connection: object, record: ConnectionPoolEntry, error: BaseException | None) -> None:
+    entry = (record.record_info or {}).get(eviction.ENTRY)
+    if entry is not None:
+        entry.retire_at = 0.0

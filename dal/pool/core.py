@@ -45,8 +45,11 @@ class Core(Generic[T]):
         self.name, self.hooks, self.lifetimes, self.runtime = name, hooks, lifetimes, runtime
         self.observers: list[Observer] = []
         self.run = 0
+        self.complaint = ""
         self.shelf: Shelf[T] = Shelf(min_size, max_size)
         self.maker = Maker(name, self.shelf, hooks, lifetimes, runtime=runtime, observers=self.observers)
+        self._bypass = hooks.bypass
+        self._identity, self._site = runtime.identity, runtime.site
         forks.watch(self)
 
     def take(self, timeout: float, depth: int = 1) -> Entry[T]:
@@ -62,26 +65,33 @@ class Core(Generic[T]):
         """
         shelf = self.shelf
         began = now = monotonic()
-        deadline = began + timeout
         while True:
             with shelf.lock:
                 entry = shelf.idle.pop() if shelf.idle and shelf.serving else None
             if entry is None:
-                entry = self._wait(began, deadline)
+                entry = self._wait(began, began + timeout)
                 now = monotonic()
             if now < entry.expires:
-                verdict = self.hooks.check(entry, now, deadline)
+                if now - entry.proven < self._bypass and not entry.peek(0):
+                    break
+                try:
+                    verdict = self.hooks.check(entry, now, began + timeout)
+                except BaseException:
+                    self.discard("broken", entry)
+                    raise
                 if verdict is _ALIVE:
+                    self.complaint = ""
                     break
                 self.condemn(entry, verdict)
             else:
-                self.discard(entry, "lifetime")
+                self.discard("lifetime", entry)
             now = monotonic()
-            if now >= deadline:
-                raise self._timed_out(now - began)
+            if now - began >= timeout:
+                raise self._refused(exhaustion.timeout(self, now - began), now - began)
         entry.taken = now
-        entry.holder = self.runtime.identity()
-        entry.site = self.runtime.site(depth)
+        entry.holder = self._identity()
+        entry.site = self._site(depth)
+        entry.statement = ""
         shelf.tally.waits.append(now - began)
         return entry
 
@@ -89,38 +99,41 @@ class Core(Generic[T]):
         """Return a borrowed object: to the first in the queue, or to the top of the stack."""
         shelf, now = self.shelf, monotonic()
         used = now - entry.taken
+        entry.returned = now
+        if used < _LONG_USE:
+            # What was out for long may have been silent for long: it proves itself again when borrowed.
+            entry.proven = now
+        fit = now < entry.retire_at
         with shelf.lock:
-            self._end_use(entry, used)
-            entry.returned = now
-            if used < _LONG_USE:
-                # What was out for long may have been silent for long: it proves itself again when borrowed.
-                entry.proven = now
-            fit = now < entry.retire_at
+            shelf.end_use(entry, used)
             if fit:
                 shelf.put(entry)
         if self.observers:
             self.tell(Returned(self.name, used))
         if not fit:
-            self.discard(entry, "lifetime" if entry.retire_at else "retired")
+            self.discard("lifetime" if entry.retire_at else "retired", entry)
 
     def drop(self, entry: Entry[T], reason: str = "broken") -> None:
         """Return a borrowed object that is of no more use."""
         with self.shelf.lock:
-            self._end_use(entry, monotonic() - entry.taken)
-        self.discard(entry, reason)
+            self.shelf.end_use(entry, monotonic() - entry.taken)
+        self.discard(reason, entry)
 
-    def discard(self, entry: Entry[T], reason: str) -> None:
-        """Destroy an object that is neither idle nor in use, and make another one if one is wanted."""
+    def discard(self, reason: str, *entries: Entry[T]) -> None:
+        """Destroy objects that are neither idle nor in use, and make others if they are wanted."""
         now = monotonic()
         with self.shelf.lock:
-            known = self.shelf.forget(entry, now)
+            # All are struck off before the first is destroyed: destroying may be cut short, a place must not be lost.
+            known = [entry for entry in entries if self.shelf.forget(entry, now)]
             if reason in {"dead", "silent"}:
-                self.shelf.tally.failed_checks += known
+                self.shelf.tally.failed_checks += len(known)
             makers = self.maker.summon()
         self.maker.start(makers)
-        self.hooks.destroy(entry.thing)
-        if known and self.observers:
-            self.tell(Closed(self.name, reason, now - entry.born))
+        for entry in entries:
+            self.hooks.destroy(entry.thing)
+        if self.observers:
+            for entry in known:
+                self.tell(Closed(self.name, reason, now - entry.born))
 
     def sweep(self) -> None:
         """Look at every idle object after one died: the dead go, the others prove themselves before they are used."""
@@ -130,8 +143,8 @@ class Core(Generic[T]):
                 entry.proven = 0.0
                 if not self.hooks.alive(entry) and self.shelf.pick(entry):
                     dead.append(entry)
-        for entry in dead:
-            self.discard(entry, "dead")
+        if dead:
+            self.discard("dead", *dead)
 
     def retire(self, reason: str = "retired") -> None:
         """Replace everything: idle objects now, the others when they come back."""
@@ -141,8 +154,7 @@ class Core(Generic[T]):
                 entry.retire_at = entry.expires = 0.0
             gone = list(self.shelf.idle)
             self.shelf.idle.clear()
-        for entry in gone:
-            self.discard(entry, reason)
+        self.discard(reason, *gone)
 
     def start(self) -> None:
         """Begin to keep the minimum ready, in the background; done by the first borrow if not before."""
@@ -217,8 +229,7 @@ class Core(Generic[T]):
                 entry.retire_at = 0.0
             makers = self.maker.summon() if self.shelf.running else 0
         self.maker.start(makers)
-        for entry in gone:
-            self.discard(entry, "retired")
+        self.discard("retired", *gone)
 
     def after_fork(self) -> None:
         """Forget the parent's objects, without a word to whatever is at their other end."""
@@ -239,30 +250,20 @@ class Core(Generic[T]):
         for observer in list(self.observers):
             state(observer, fact)
 
-    def _end_use(self, entry: Entry[T], used: float) -> None:
-        """Count a borrow that has ended. The lock is held."""
-        tally = self.shelf.tally
-        tally.returned += 1
-        tally.in_use_seconds += used
-        tally.uses.append(used)
-        entry.taken = 0.0
-        entry.reported = False
-
     def _wait(self, began: float, deadline: float) -> Entry[T]:
         shelf = self.shelf
         if not shelf.running or shelf.closed or self.runtime.moved():
             self.start()
         waiter = self.runtime.waiter()
-        with shelf.lock:
-            shelf.waiters.append(waiter)
-            shelf.serve()
-            makers = self.maker.summon() if waiter.entry is None else 0
-            hopeless = waiter.entry is None and exhaustion.waits_for_itself(self, waiter)
-        self.maker.start(makers)
-        if hopeless:
-            self._abandon(waiter)
-            raise exhaustion.self_wait(self)
         try:
+            with shelf.lock:
+                shelf.waiters.append(waiter)
+                shelf.serve()
+                makers = self.maker.summon() if waiter.entry is None else 0
+                hopeless = waiter.entry is None and exhaustion.waits_for_itself(self, waiter)
+            self.maker.start(makers)
+            if hopeless:
+                raise self._refused(exhaustion.self_wait(self), monotonic() - began)
             waiter.wait(deadline - monotonic())
         except BaseException:
             self._abandon(waiter)
@@ -278,7 +279,7 @@ class Core(Generic[T]):
         if waiter.error is not None:
             raise waiter.error
         if waiter.entry is None:
-            raise self._timed_out(waited)
+            raise self._refused(exhaustion.timeout(self, waited), waited)
         if self.observers:
             self.tell(Waited(self.name, waited))
         entry: Entry[T] = waiter.entry
@@ -302,16 +303,18 @@ class Core(Generic[T]):
             with self.shelf.lock:
                 silent = list(self.shelf.idle)
                 self.shelf.idle.clear()
-            for other in silent:
-                self.discard(other, "silent")
-            self.discard(entry, "silent")
+            self.discard("silent", entry, *silent)
         else:
-            self.discard(entry, "dead")
+            if entry.returned == entry.born:
+                # A new object that fails its first check would be made again at once, and fail again.
+                self.complaint = entry.complaint or "a new object failed its first check"
+                self.maker.hold()
+            self.discard("dead", entry)
             self.sweep()
 
-    def _timed_out(self, waited: float) -> PoolTimeout:
+    def _refused(self, error: PoolTimeout, waited: float) -> PoolTimeout:
         with self.shelf.lock:
             self.shelf.tally.timeouts += 1
         if self.observers:
             self.tell(TimedOut(self.name, waited))
-        return exhaustion.timeout(self, waited)
+        return error

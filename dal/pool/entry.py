@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any, Generic, TypeVar
 
@@ -20,6 +21,10 @@ class Verdict(Enum):
     SILENT = auto()
 
 
+def _nothing_happened(_: int) -> bool:
+    return False
+
+
 class Entry(Generic[T]):
     """A pooled object with its times, all on the monotonic clock.
 
@@ -34,10 +39,13 @@ class Entry(Generic[T]):
         holder: Identity of the borrowing thread or task.
         site: The line that borrowed it.
         reported: Whether a leak of this borrow has been logged.
+        statement: What was last done with it in this borrow.
+        complaint: Why the last check failed.
+        peek: Looks without waiting whether something has happened to it: called with 0, true means look closer.
         probe: What the checks keep with it.
     """
 
-    __slots__ = ("born", "expires", "holder", "probe", "proven", "reported", "retire_at", "returned", "site", "taken", "thing")
+    __slots__ = ("born", "complaint", "expires", "holder", "peek", "probe", "proven", "reported", "retire_at", "returned", "site", "statement", "taken", "thing")
 
     def __init__(self, thing: T, now: float) -> None:
         self.thing = thing
@@ -46,5 +54,7 @@ class Entry(Generic[T]):
         self.taken = 0.0
         self.holder = 0
         self.site: Site | None = None
+        self.statement = self.complaint = ""
+        self.peek: Callable[[int], object] = _nothing_happened
         self.reported = False
         self.probe: Any = None

@@ -20,7 +20,7 @@ from dal.pool._internals import driver_of
 
 __all__ = ["concerns_all", "watch"]
 
-STATEMENT = "dal.statement"
+ENTRY = "dal.entry"
 
 _ONE = ("26000", "42P05", "58", "XX")
 
@@ -70,7 +70,9 @@ def _is_stale_plan(error: Any) -> bool:
 
 
 def _remember(cursor: Any, statement: str, parameters: Any, context: Any) -> None:
-    context.root_connection.connection.record_info[STATEMENT] = statement
+    entry = context.root_connection.connection.record_info.get(ENTRY)
+    if entry is not None:
+        entry.statement = statement
 
 
 def _remember_bare(cursor: Any, statement: str, context: Any) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from dal.errors import PoolTimeout
 from dal.pool.entry import Entry
 from dal.pool.runtime import Waiter
-from dal.pool.sites import is_running
+from dal.pool.sites import is_running, shown
 
 if TYPE_CHECKING:
     from dal.pool.core import Core
@@ -19,6 +19,7 @@ __all__ = ["holder", "self_wait", "timeout", "waits_for_itself"]
 T = TypeVar("T")
 
 _SHOWN = 5
+_STATEMENT_SHOWN = 200
 
 
 def timeout(core: Core[T], waited: float) -> PoolTimeout:
@@ -40,6 +41,9 @@ def timeout(core: Core[T], waited: float) -> PoolTimeout:
     if error is not None:
         message += f"\n  the last attempt to make one failed: {_one_line(error)}"
         hint = "check that the server is up and can be reached from here"
+    elif core.complaint:
+        message += f"\n  a check failed: {core.complaint}"
+        hint = "correct what checks an object: every new one fails it"
     elif core.shelf.suspended:
         hint = "the pool is suspended: call resume()"
     elif own:
@@ -89,8 +93,8 @@ def waits_for_itself(core: Core[T], waiter: Waiter) -> bool:
 
 def holder(core: Core[T], entry: Entry[T], now: float) -> str:
     """Say in one line who holds an object."""
-    doing = core.hooks.describe(entry.thing)
-    return f"held for {now - entry.taken:.3g} s, borrowed at {entry.site}" + (f", last statement: {doing}" if doing else "")
+    doing = _brief(entry.statement)
+    return f"held for {now - entry.taken:.3g} s, borrowed at {shown(entry.site)}" + (f", last statement: {doing}" if doing else "")
 
 
 def _holders(core: Core[T], held: list[Entry[T]]) -> str:
@@ -105,6 +109,11 @@ def _sizes(core: Core[T], in_use: int) -> str:
         f"{len(shelf.entries)} of at most {shelf.max_size} exist, {in_use} in use, {len(shelf.idle)} idle, "
         f"{shelf.opening} being made, {len(shelf.waiters)} waiting"
     )
+
+
+def _brief(statement: str) -> str:
+    text = " ".join(statement.split())
+    return text if len(text) <= _STATEMENT_SHOWN else f"{text[:_STATEMENT_SHOWN]}..."
 
 
 def _one_line(error: BaseException) -> str:

@@ -21,7 +21,8 @@ class Hooks(Generic[T]):
     Attributes:
         make: Makes an object; runs in the background only.
         destroy: Ends one; must not raise.
-        check: Called at each borrow with the time and the borrower's deadline.
+        bypass: For how many seconds after a proof of life `Entry.peek` is enough at a borrow.
+        check: Called at any other borrow with the time and the borrower's deadline.
         prove: Called in the background for an object unproven for `Lifetimes.keepalive`.
         alive: Tells without waiting whether an idle object looks alive.
         prepare: Called once with a new entry, outside the lock.
@@ -29,11 +30,11 @@ class Hooks(Generic[T]):
         failure: Turns the error of a making into what its waiters get.
         abort: Breaks off whatever an object in use is doing, from another thread.
         orphan: Lets go of an object in a forked child, unheard by the parent.
-        describe: Says in one line what an object in use was last doing; empty when unknown.
     """
 
     make: Callable[[], T]
     destroy: Callable[[T], object]
+    bypass: float
     check: Callable[[Entry[T], float, float], Verdict]
     prove: Callable[[Entry[T]], Verdict]
     alive: Callable[[Entry[T]], bool]
@@ -42,7 +43,6 @@ class Hooks(Generic[T]):
     failure: Callable[[BaseException], BaseException]
     abort: Callable[[T], object]
     orphan: Callable[[T], object]
-    describe: Callable[[T], str]
 
 
 @dataclass(frozen=True, slots=True)

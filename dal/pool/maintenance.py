@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from dal.events import Leaked
 from dal.pool import exhaustion
 from dal.pool.entry import Entry, Verdict
+from dal.pool.sites import shown
 
 if TYPE_CHECKING:
     from dal.pool.core import Core
@@ -67,8 +68,7 @@ def _replace_old(core: Core[T], now: float) -> None:
     with core.shelf.lock:
         old = [entry for entry in list(core.shelf.idle) if now >= entry.retire_at][:_REPLACED_AT_ONCE]
         old = [entry for entry in old if core.shelf.pick(entry)]
-    for entry in old:
-        core.discard(entry, "lifetime")
+    core.discard("lifetime", *old)
 
 
 def _shrink(core: Core[T], now: float) -> None:
@@ -80,8 +80,7 @@ def _shrink(core: Core[T], now: float) -> None:
                 break
             if core.shelf.pick(entry):
                 cold.append(entry)
-    for entry in cold:
-        core.discard(entry, "idle")
+    core.discard("idle", *cold)
 
 
 def _prove_idle(core: Core[T]) -> None:
@@ -91,8 +90,7 @@ def _prove_idle(core: Core[T]) -> None:
     with core.shelf.lock:
         idle = list(core.shelf.idle)
         dead = [entry for entry in idle if not core.hooks.alive(entry) and core.shelf.pick(entry)]
-    for entry in dead:
-        core.discard(entry, "dead")
+    core.discard("dead", *dead)
     for entry in idle:
         if now - entry.proven >= core.lifetimes.keepalive and not _prove(core, entry):
             return
@@ -110,10 +108,12 @@ def _prove(core: Core[T], entry: Entry[T]) -> bool:
     finally:
         with core.shelf.lock:
             core.shelf.checking -= 1
-            if verdict is Verdict.ALIVE:
+            if verdict is Verdict.ALIVE and entry.retire_at:
                 core.shelf.put_back(entry)
         if verdict is not Verdict.ALIVE:
             core.condemn(entry, verdict)
+        elif not entry.retire_at:
+            core.discard("retired", entry)
     return verdict is Verdict.ALIVE
 
 
@@ -129,4 +129,4 @@ def _report_leaks(core: Core[T], now: float) -> None:
     for entry in found:
         _log.warning("the pool %r may leak: %s", core.name, exhaustion.holder(core, entry, now))
         if core.observers:
-            core.tell(Leaked(core.name, now - entry.taken, str(entry.site)))
+            core.tell(Leaked(core.name, now - entry.taken, shown(entry.site)))

@@ -54,10 +54,20 @@ class Maker(Generic[T]):
         self._active += wanted
         return wanted
 
+    def hold(self) -> None:
+        """Make nothing for a moment: what was made last was of no use."""
+        with self._shelf.lock:
+            self._try_at = monotonic() + _LONGEST
+
     def start(self, makers: int) -> None:
         """Start what `summon` counted."""
-        for _ in range(makers):
-            self._runtime.spawn(self._work, f"{self._name}-maker")
+        for started in range(makers):
+            try:
+                self._runtime.spawn(self._work, f"{self._name}-maker")
+            except BaseException:
+                with self._shelf.lock:
+                    self._active -= makers - started
+                raise
 
     def _demand(self, now: float) -> int:
         """Objects worth making now. The lock is held."""

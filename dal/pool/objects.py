@@ -219,9 +219,9 @@ def _hooks(factory: Callable[[], T], validate: Callable[[T], bool] | None, destr
     def prove(entry: Entry[T]) -> Verdict:
         try:
             good = validate is None or validate(entry.thing)
-        except Exception:
+        except Exception as error:
             _log.warning("validating %r failed; it is destroyed", entry.thing, exc_info=True)
-            good = False
+            good, entry.complaint = False, repr(error)
         return Verdict.ALIVE if good else Verdict.DEAD
 
     def end(thing: T) -> None:
@@ -234,6 +234,7 @@ def _hooks(factory: Callable[[], T], validate: Callable[[T], bool] | None, destr
     return Hooks(
         make=factory,
         destroy=end,
+        bypass=0.0,
         check=check,
         prove=prove,
         alive=_yes,
@@ -242,7 +243,6 @@ def _hooks(factory: Callable[[], T], validate: Callable[[T], bool] | None, destr
         failure=_same,
         abort=_nothing,
         orphan=_nothing,
-        describe=_silence,
     )
 
 
@@ -260,7 +260,3 @@ def _nothing(_: object) -> None:
 
 def _same(error: BaseException) -> BaseException:
     return error
-
-
-def _silence(_: object) -> str:
-    return ""

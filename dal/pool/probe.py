@@ -19,7 +19,8 @@ from dal.pool.runtime import READ, WRITE, Runtime
 
 __all__ = ["DriverProbe", "Probe"]
 
-_READS = 8
+_TELLS_HANG_UP = hasattr(select, "POLLRDHUP")
+_HANG_UP = getattr(select, "POLLRDHUP", 0) | getattr(select, "POLLHUP", 0) | getattr(select, "POLLERR", 0)
 _GOOD_RESULTS = {pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK, pq.ExecStatus.EMPTY_QUERY}
 
 
@@ -29,27 +30,31 @@ class Probe:
     Args:
         dbapi_connection: SQLAlchemy's DBAPI connection, to notice when it is replaced.
         pgconn: libpq's connection.
+
+    Attributes:
+        peek: Looks at the socket without waiting (called with 0): something is there, so the connection may have ended.
+        complaint: What the server said to a ping that it refused.
     """
 
-    __slots__ = ("_poll", "_pgconn", "dbapi_connection", "socket")
+    __slots__ = ("_pgconn", "complaint", "dbapi_connection", "peek", "socket")
 
     def __init__(self, dbapi_connection: Any, pgconn: pq.abc.PGconn) -> None:
         self.dbapi_connection = dbapi_connection
         self._pgconn = pgconn
         self.socket = pgconn.socket
-        self._poll = _poller(self.socket)
-
-    def quiet(self) -> bool:
-        """Tell whether the socket has nothing to say: then the other end has not hung up."""
-        return not self._poll(0)
+        self.peek = _poller(self.socket)
+        self.complaint = ""
 
     def hung_up(self) -> bool:
-        """Tell whether the other end is gone, reading ahead where that is needed to know."""
+        """Tell whether the other end is gone."""
+        seen = self.peek(0)
+        if not seen:
+            return False
+        if _TELLS_HANG_UP:
+            # Whatever else has arrived is left to the next borrower, whose ping reads it.
+            return bool(seen[0][1] & _HANG_UP)
         try:
-            for _ in range(_READS):
-                if self.quiet():
-                    break
-                self._pgconn.consume_input()
+            self._read()
         except Error:
             return True
         return self._pgconn.status == pq.ConnStatus.BAD
@@ -81,26 +86,36 @@ class Probe:
         while True:
             while pgconn.is_busy():
                 yield READ
-                pgconn.consume_input()
+                self._read()
             result = pgconn.get_result()
             if result is None:
                 break
-            good = good and result.status in _GOOD_RESULTS
+            if result.status not in _GOOD_RESULTS:
+                good = False
+                self.complaint = result.error_message.decode(errors="replace").strip()
         if good and pgconn.status == pq.ConnStatus.OK:
             outcome[0] = Verdict.ALIVE
+
+    def _read(self) -> None:
+        self._pgconn.consume_input()
+        # As psycopg does after reading: a notification goes to the connection's handlers or its backlog.
+        while (note := self._pgconn.notifies()) is not None:
+            if self._pgconn.notify_handler is not None:
+                self._pgconn.notify_handler(note)
 
 
 class DriverProbe:
     """The checks of a connection whose driver is not psycopg: what its dialect offers, without a deadline of ours."""
 
-    __slots__ = ("_ping", "dbapi_connection")
+    __slots__ = ("_ping", "complaint", "dbapi_connection")
 
     def __init__(self, dbapi_connection: Any, ping: Callable[[Any], bool]) -> None:
         self.dbapi_connection, self._ping = dbapi_connection, ping
+        self.complaint = ""
 
-    def quiet(self) -> bool:
+    def peek(self, _: int) -> bool:
         """Nothing can be seen without asking."""
-        return True
+        return False
 
     def hung_up(self) -> bool:
         """Nothing can be seen without asking."""
@@ -110,7 +125,8 @@ class DriverProbe:
         """Let the dialect ask its own way."""
         try:
             return Verdict.ALIVE if self._ping(self.dbapi_connection) else Verdict.DEAD
-        except Exception:
+        except Exception as error:
+            self.complaint = str(error)
             return Verdict.DEAD
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import select
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from time import monotonic
@@ -136,8 +135,7 @@ class Threads:
 
     identity = staticmethod(threading.get_ident)
 
-    def site(self, depth: int) -> Site:
-        return site(sys._getframe(depth + 1))
+    site = staticmethod(site)
 
     def is_below(self, place: Site, frame: FrameType) -> bool:
         return is_running(place, frame)
@@ -232,7 +230,7 @@ class Tasks:
 
     def site(self, depth: int) -> Site:
         parent = self._getcurrent().parent
-        return site(sys._getframe(depth + 1), parent.gr_frame if parent is not None else None)
+        return site(depth + 1, parent.gr_frame if parent is not None else None)
 
     def is_below(self, place: Site, frame: FrameType) -> bool:
         parent = self._getcurrent().parent

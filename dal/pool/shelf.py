@@ -68,15 +68,23 @@ class Shelf(Generic[T]):
 
     def put(self, entry: Entry[T]) -> None:
         """Hand a free object to the first in the queue, or lay it on the stack."""
-        if self.serving:
-            while True:
-                try:
-                    waiter = self.waiters.popleft()
-                except IndexError:
-                    break
-                if waiter.give(entry):
-                    return
+        while self.waiters and self.serving:
+            try:
+                waiter = self.waiters.popleft()
+            except IndexError:
+                break
+            if waiter.give(entry):
+                return
         self.idle.append(entry)
+
+    def end_use(self, entry: Entry[T], used: float) -> None:
+        """Count a borrow that has ended after `used` seconds."""
+        tally = self.tally
+        tally.returned += 1
+        tally.in_use_seconds += used
+        tally.uses.append(used)
+        entry.taken = 0.0
+        entry.reported = False
 
     def put_back(self, entry: Entry[T]) -> None:
         """Return a checked object to the queue or to its old place in the stack, so that checking keeps nothing warm."""

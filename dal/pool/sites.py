@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from pathlib import Path
 from types import CodeType, FrameType
-from typing import NamedTuple
 
 import sqlalchemy
 
-__all__ = ["Site", "is_running", "site"]
+__all__ = ["Site", "is_running", "shown", "site"]
 
 _GENERATED = "<sqlalchemy"
 _LIBRARIES = (_GENERATED, *(str(Path(file).resolve().parents[up]) + os.sep for file, up in ((str(sqlalchemy.__file__), 0), (__file__, 1))))
@@ -22,50 +22,52 @@ _FILES = frozenset({contextlib.__file__})
 _internal: dict[str, bool] = {}
 
 
-class Site(NamedTuple):
-    """A place in a running function."""
-
-    code: CodeType
-    offset: int
-    frame: int
-
-    def __str__(self) -> str:
-        line = self.code.co_firstlineno
-        for start, end, number in self.code.co_lines():
-            if start <= self.offset < end and number is not None:
-                line = number
-                break
-        return f"{_short(self.code.co_filename)}:{line} in {self.code.co_qualname}"
+Site = tuple[CodeType, int, int]
+"""A place in a running function: its code, the offset in it, and the identity of its frame."""
 
 
-def site(frame: FrameType, outer: FrameType | None = None) -> Site:
-    """Find the line of the application that a frame was called from.
+def site(depth: int, outer: FrameType | None = None) -> Site:
+    """Find the line of the application that called.
 
     Args:
-        frame: Where to start.
-        outer: Where to go on when the stack of `frame` ends: a greenlet's stack ends where the coroutine's goes on.
+        depth: How many frames up to start: 0 is the caller.
+        outer: Where to go on when the stack ends: a greenlet's stack ends where the coroutine's goes on.
 
     Returns:
         The first frame outside dal, SQLAlchemy and contextlib, or the outermost one.
     """
-    known = _internal
+    try:
+        frame = sys._getframe(depth + 1)
+    except ValueError:
+        frame = sys._getframe(1)
     while True:
         code = frame.f_code
-        inside = known.get(code.co_filename)
+        inside = _internal.get(code.co_filename)
         if inside is None:
             inside = _classify(code.co_filename)
         if inside:
-            above, outer = (frame.f_back, outer) if frame.f_back is not None else (outer, None)
+            above = frame.f_back
+            if above is None:
+                above, outer = outer, None
             if above is not None:
                 frame = above
                 continue
-        return tuple.__new__(Site, (code, frame.f_lasti, id(frame)))
+        return code, frame.f_lasti, id(frame)
+
+
+def shown(place: Site | None) -> str:
+    """Write a site as `app/views.py:28 in page`."""
+    if place is None:
+        return "an unknown line"
+    code, offset, _ = place
+    lines = (number for start, end, number in code.co_lines() if start <= offset < end and number is not None)
+    return f"{_short(code.co_filename)}:{next(lines, code.co_firstlineno)} in {code.co_name}"
 
 
 def is_running(place: Site, frame: FrameType | None) -> bool:
     """Tell whether the function that `place` is in still runs somewhere up the stack of `frame`."""
     while frame is not None:
-        if id(frame) == place.frame and frame.f_code is place.code:
+        if id(frame) == place[2] and frame.f_code is place[0]:
             return True
         frame = frame.f_back
     return False
