@@ -156,7 +156,7 @@ def _load(session: Session, owner: Entity[Any], step: _Step, holders: Sequence[A
         options = [load_only(*owner.key), joinedload(step.attribute)]
     else:
         options = [load_only(*(getattr(owner.cls, name) for name in names))]
-    idents = [tuple(state.identity) for state in missing]
+    idents = [tuple(state.identity or ()) for state in missing]
     for part in chunks(idents, len(owner.key), size=_PARENTS * len(owner.key)):
         statement = select(owner.cls).where(among(owner.key, part)).options(*options, rest_of(missing))
         session.scalars(statement).unique().all()

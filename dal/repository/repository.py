@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session, scoped_session
 from dal.errors import MultipleFound, NotFound
 from dal.loading import Policy, apply_policy
 from dal.repository import _internals, identities, statements, writes
-from dal.repository.entities import entity_of
+from dal.repository.entities import Entity, entity_of
 from dal.repository.explain import Explanation, explain
 from dal.repository.fill import fill
 from dal.repository.generic import argument_of, resolve
@@ -83,7 +83,7 @@ class Repository(Generic[T]):
         self._given = session
         if policy is not None:
             self.policy = policy
-        self._entity = entity_of(resolve(self._argument, type(self)) if entity is None else entity)
+        self._entity: Entity[T] = entity_of(resolve(self._argument, type(self)) if entity is None else entity)
 
     @property
     def session(self) -> Session:

@@ -48,6 +48,7 @@ class User(Base):
     updated_at: Mapped[dt.datetime | None] = mapped_column(onupdate=lambda: dt.datetime(2026, 1, 1))
     orders: Mapped[list[Order]] = relationship(back_populates="user", order_by="Order.total.desc()")
     tags: Mapped[list[Tag]] = relationship(secondary=user_tag, back_populates="users")
+    order_count: Mapped[int]
 
 
 class Order(Base):
@@ -93,6 +94,8 @@ class Category(Base):
 class Summary(Base):
     """Read from a subquery, not from a table."""
 
+    user_id: Mapped[int]
+    total: Mapped[int]
     __table__ = select(Order.user_id, func.sum(Order.total).label("total")).group_by(Order.user_id).subquery("summary")
     __mapper_args__ = {"primary_key": [__table__.c.user_id]}  # noqa: RUF012
 

@@ -84,7 +84,7 @@ async def test_what_is_yet_to_be_written_survives(door: Door) -> None:
         with session.no_autoflush:
             held.name = "yours"
             Repository(session, User).one(User.id == 1, lock="update")
-            return held.name
+            return str(held.name)
 
     assert await door.run(without_flush) == "yours"
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import selectinload
 
 from dal.errors import UsageError
-from dal.loading import Policies, batched, eager, hybrid, using_policy
+from dal.loading import Policies, Policy, batched, eager, hybrid, using_policy
 from tests.repository.conftest import Door, done, drain
 from tests.repository.models import Item, Order, User
 
@@ -26,20 +27,22 @@ def touch(users: list[User]) -> Any:
 async def test_policy_of_the_query(door: Door) -> None:
     await door.seed(*people())
     users = door.repository(User)
-    for read in (
+    reads: list[Callable[[Policy], Any]] = [
         lambda policy: users.list(policy=policy),
         lambda policy: users.get_many([1, 2, 3], policy=policy),
         lambda policy: drain(users.stream(policy=policy)),
-    ):
+    ]
+    for read in reads:
         await door.run(lambda session: session.expunge_all())
         with door.expect(3):
             found = await done(read(eager(User.orders, Order.items)))
             assert await door.run(touch(found)) == [1] * 6
-    for one in (
+    ones: list[Callable[[Policy], Any]] = [
         lambda policy: users.get(1, policy=policy),
         lambda policy: users.one(User.id == 1, policy=policy),
         lambda policy: users.first(policy=policy),
-    ):
+    ]
+    for one in ones:
         await door.run(lambda session: session.expunge_all())
         with door.expect(2):
             assert (await done(one(eager(User.tags)))).tags == []

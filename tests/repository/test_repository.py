@@ -5,7 +5,7 @@ from typing import Any, Generic, TypeVar
 
 import pytest
 from sqlalchemy import create_engine, insert
-from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from dal.asyncio import AsyncRepository
@@ -81,7 +81,7 @@ def test_scoped_session(url: str) -> None:
 
 async def test_async_scoped_session(url: str) -> None:
     engine = create_async_engine(url.replace("sqlite:", "sqlite+aiosqlite:"))
-    sessions = async_scoped_session(lambda: AsyncSession(engine), scopefunc=lambda: 1)  # type: ignore[arg-type]
+    sessions = async_scoped_session(async_sessionmaker(engine), scopefunc=lambda: 1)
     users = AsyncRepository(sessions, User)
     await users.add(User(email="a"))
     assert await users.exists(User.email == "a")
