@@ -45,13 +45,14 @@ def server_environment() -> Mapping[str, str]:
     return {**kept, "LC_ALL": "C"}
 
 
-def create_cluster(cluster: Path, *, binaries: Path, owner: Owner) -> None:
+def create_cluster(cluster: Path, *, binaries: Path, owner: Owner, sync: bool) -> None:
     """Make a new cluster with the role postgres, UTF-8, the builtin C.UTF-8 locale and checksums.
 
     Args:
         cluster: The folder to make; its parent exists.
         binaries: The folder of the programs.
         owner: The user the server will run under.
+        sync: Wait until all of it is on disk.
 
     Raises:
         ServerError: initdb failed.
@@ -70,6 +71,8 @@ def create_cluster(cluster: Path, *, binaries: Path, owner: Owner) -> None:
         else:
             (staging / "cluster").rename(made)
         adopt_cluster(made, owner=owner)
+        if sync:
+            _sync(made)
         made.rename(cluster)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -86,6 +89,16 @@ def adopt_cluster(cluster: Path, *, owner: Owner) -> None:
     (cluster / "pg_ident.conf").write_text(f'dal "{_account_name()}" all\n')
     cluster.chmod(0o700)
     owner.own(cluster)
+
+
+def _sync(folder: Path) -> None:
+    for parent, _, files in os.walk(folder):
+        for path in (*(os.path.join(parent, name) for name in files), parent):
+            fd = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
 
 
 def _account_name() -> str:

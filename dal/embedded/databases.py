@@ -1,4 +1,4 @@
-"""Create and drop databases of a server, by the name of another one to connect to meanwhile."""
+"""What is asked of a running server in SQL: create a database, drop one, promote a replica."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dal.errors import ServerError
 if TYPE_CHECKING:
     import psycopg
 
-__all__ = ["create_database", "drop_database"]
+__all__ = ["create_database", "drop_database", "promote"]
 
 
 def create_database(url: URL, *, template: str | None = None) -> None:
@@ -62,3 +62,25 @@ def _maintenance(url: URL) -> psycopg.Connection[tuple[Any, ...]]:
 
     libpq = url.set(drivername="postgresql", database="postgres").render_as_string(hide_password=False)
     return psycopg.connect(libpq, autocommit=True)
+
+
+def promote(conninfo: str) -> None:
+    """Make a replica a primary and wait until it is one.
+
+    Args:
+        conninfo: How libpq reaches it.
+
+    Raises:
+        ServerError: It is no replica, or was not promoted within a minute.
+    """
+    import psycopg
+
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        try:
+            promoted = connection.execute("SELECT pg_promote(true, 60)").fetchone() == (True,)
+        except psycopg.errors.ObjectNotInPrerequisiteState as error:
+            raise ServerError(
+                "the server cannot be promoted: it is no replica", hint="primary.basebackup() makes one"
+            ) from error
+    if not promoted:
+        raise ServerError("the replica was not promoted within 60 s", hint="see its log: recovery does not come to an end")

@@ -23,12 +23,13 @@ class FileLock:
     """A lock on a file, shared or exclusive.
 
     Args:
-        path: The file; made when missing, readable by its owner only.
+        path: The file.
+        make: Make it when missing, readable by its owner only.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, make: bool = True) -> None:
         self._path = path
-        self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        self.fd = os.open(path, os.O_RDWR | (os.O_CREAT if make else 0) | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
     def acquire(self, *, shared: bool = False) -> bool:
         """Take the lock without waiting.
@@ -52,11 +53,9 @@ class FileLock:
     def is_current(self) -> bool:
         """Tell whether the file is still the one at its path; a temporary folder may have been removed meanwhile."""
         try:
-            there = os.stat(self._path)
+            return os.path.samestat(os.stat(self._path), os.fstat(self.fd))
         except FileNotFoundError:
             return False
-        here = os.fstat(self.fd)
-        return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
 
     def close(self) -> None:
         """Close the file; the lock goes with the last process that has it open."""

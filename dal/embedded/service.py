@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from dal.embedded import watcher
 from dal.embedded.cluster import server_environment
@@ -87,7 +88,10 @@ class Service:
 
     def is_watched(self) -> bool:
         """Tell whether a watcher is at work."""
-        place = FileLock(self.folder / "watcher.lock")
+        try:
+            place = FileLock(self.folder / "watcher.lock", make=False)
+        except FileNotFoundError:
+            return False
         try:
             return not place.acquire()
         finally:
@@ -113,11 +117,11 @@ class Service:
                 return True
             failure = self._complaint()
             if started_here and not any(passing in failure for passing in _PASSING):
-                raise ServerError(f"the embedded server does not start: {failure}", hint=f"see {self.log}")
+                raise ServerError(f"the embedded server does not start: {failure}", hint=self._hint())
             return False
 
         if not wait_until(is_up, timeout=_START_TIMEOUT, pause=0.05):
-            raise ServerError(f"the embedded server did not start in {_START_TIMEOUT:g} s: {failure}", hint=f"see {self.log}")
+            raise ServerError(f"the embedded server did not start in {_START_TIMEOUT:g} s: {failure}", hint=self._hint())
         running = self.last()
         assert running is not None
         return running
@@ -165,22 +169,20 @@ class Service:
             (self.cluster / "postmaster.pid").unlink(missing_ok=True)
             listening = socket_folder(self.owner, previous=previous.socket_folder if previous else None)
             port = free_port(previous=previous.port if previous else None) if tcp else None
-            state = {"socket_folder": str(listening), "port": port, "settings": dict(settings)}
+            state: dict[str, Any] = {"socket_folder": str(listening), "port": port, "settings": dict(settings)}
             self._spawn_watcher(binaries, state=state, place=place)
         finally:
             place.close()
         return True
 
-    def _spawn_watcher(self, binaries: Path, *, state: dict[str, object], place: FileLock) -> None:
-        settings = state["settings"]
-        assert isinstance(settings, dict)
+    def _spawn_watcher(self, binaries: Path, *, state: dict[str, Any], place: FileLock) -> None:
         listening = {
             "unix_socket_directories": state["socket_folder"],
             "unix_socket_permissions": "0700",
             "listen_addresses": "127.0.0.1" if state["port"] else "",
             "port": state["port"] or PORT,
         }
-        options = [f"--{name}={value}" for name, value in {**settings, **listening}.items()]
+        options = [f"--{name}={value}" for name, value in {**state["settings"], **listening}.items()]
         orders = {
             "folder": str(self.folder),
             "cwd": str(self.cluster),
@@ -217,6 +219,9 @@ class Service:
             and lines[0] == str(running.pid)
             and running.is_alive()
         )
+
+    def _hint(self) -> str:
+        return "check the settings, and the space left in the temporary folder" if self.temporary else f"see {self.log}"
 
     def _complaint(self) -> str:
         lines = self.log.read_text(errors="replace").splitlines()

@@ -36,7 +36,7 @@ def process_started(pid: int) -> str | None:
     Returns:
         An opaque mark, or None where no such process runs.
     """
-    if sys.platform == "linux":
+    if Path("/proc/self/stat").exists():
         try:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         except (FileNotFoundError, ProcessLookupError):
@@ -47,10 +47,8 @@ def process_started(pid: int) -> str | None:
 
 
 def _die_with_parent(stop_signal: int) -> Callable[[], None] | None:
-    if sys.platform != "linux":
-        return None
-    libc = ctypes.CDLL(None)
-    return lambda: libc.prctl(_PR_SET_PDEATHSIG, stop_signal)
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)  # Linux has it, macOS has not
+    return None if prctl is None else lambda: prctl(_PR_SET_PDEATHSIG, stop_signal)
 
 
 def _spawn(orders: dict[str, Any], stop_signal: int) -> subprocess.Popen[bytes]:
@@ -69,17 +67,25 @@ def _spawn(orders: dict[str, Any], stop_signal: int) -> subprocess.Popen[bytes]:
     )
 
 
-def clean(folder: Path, *, socket_folder: Path, temporary: bool) -> None:
+def clean(folder: Path, *, socket_folder: Path | None, temporary: bool) -> None:
     """Remove what a stopped server leaves behind; the caller holds the exclusive lock of the users.
 
     Args:
         folder: The folder of the server.
-        socket_folder: Where its socket was.
+        socket_folder: Where its socket was, if it had one.
         temporary: Whether the data goes too.
     """
-    shutil.rmtree(socket_folder, ignore_errors=True)
+    if socket_folder is not None:
+        shutil.rmtree(socket_folder, ignore_errors=True)
     if temporary:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_at(path: Path, fd: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(fd))
+    except FileNotFoundError:
+        return False
 
 
 def _watch(orders: dict[str, Any]) -> None:
@@ -112,6 +118,8 @@ def _watch(orders: dict[str, Any]) -> None:
         try:
             fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            return
+        if not _is_at(folder / "watcher.lock", place):
             return
     if unused.is_set():
         clean(folder, socket_folder=socket_folder, temporary=temporary)

@@ -99,7 +99,7 @@ def dal_server(request: pytest.FixtureRequest, dal_server_settings: Mapping[str,
         elif request.config.getoption("--dal-server") == "container":
             from dal.testing.servers import container_server
 
-            yield stack.enter_context(container_server(request.config.getoption("--dal-image")))
+            yield stack.enter_context(container_server(str(request.config.getoption("--dal-image"))))
         else:
             from dal.embedded import EmbeddedServer
 

@@ -1,0 +1,153 @@
+"""One use of a folder's server: while it lasts the server runs on, when the last one ends it stops.
+
+A shared lock on one file is what the watcher waits for. A locked file for each user in a register beside it tells a
+user who stops whether others are left.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dal.embedded import watcher
+from dal.embedded.locks import FileLock, wait_until
+from dal.embedded.service import Service
+from dal.errors import ServerError
+
+__all__ = ["Use", "make_folder"]
+
+_PATIENCE = 120.0
+
+
+def make_folder(wanted: Path | None) -> Path:
+    """Make the folder of a server, for this OS user only.
+
+    Args:
+        wanted: The folder, or None for a new temporary one.
+
+    Raises:
+        ServerError: It cannot be made, belongs to another OS user, or holds something else.
+    """
+    if wanted is None:
+        return Path(tempfile.mkdtemp(prefix="dal-data-"))
+    try:
+        wanted.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = wanted.stat()
+        if status.st_uid != os.geteuid():
+            raise ServerError(
+                f"the data folder {wanted} belongs to another user (id {status.st_uid})",
+                hint="run as that user, or name a folder of your own",
+            )
+        if not (wanted / "users.lock").exists():
+            if {path.name for path in wanted.iterdir()} - {"users", "users.lock"}:
+                raise ServerError(
+                    f"the data folder {wanted} has other things in it", hint="name an empty folder, or one that does not exist"
+                )
+            wanted.chmod(0o700)
+    except OSError as error:
+        raise ServerError(f"the data folder {wanted} cannot be used: {error.strerror}", hint="name another folder") from error
+    return wanted
+
+
+class Use:
+    """The shared lock that keeps a server running.
+
+    Args:
+        service: The server.
+
+    Raises:
+        ServerError: The server is being stopped and does not come to an end.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._process = os.getpid()
+        joined: list[FileLock] = []
+
+        def is_joined() -> bool:
+            make_folder(service.folder)
+            self._sign_in()
+            lock = FileLock(service.folder / "users.lock")
+            if lock.acquire(shared=True) and lock.is_current():
+                joined.append(lock)
+                return True
+            lock.close()
+            self._name.close()
+            return False
+
+        if not wait_until(is_joined, timeout=_PATIENCE):
+            raise ServerError("the embedded server is being stopped and does not come to an end", hint=f"see {service.log}")
+        (self._lock,) = joined
+
+    @property
+    def is_mine(self) -> bool:
+        """Whether this process took it; a forked child did not."""
+        return self._process == os.getpid()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other users from starting or taking down the server during this block."""
+        lock = FileLock(self._service.folder / "start.lock")
+        try:
+            if not wait_until(lock.acquire, timeout=_PATIENCE):
+                raise ServerError(
+                    "another user of the embedded server has been starting it for too long", hint=f"see {self._service.log}"
+                )
+            yield
+        finally:
+            lock.close()
+
+    def end(self) -> None:
+        """Give it back; the last one waits until the server is gone."""
+        try:
+            # A forked child shares the lock with its parent: giving it back there would end the parent's use.
+            if self.is_mine:
+                self._name.release()
+                self._lock.release()
+                wait_until(self._is_over, timeout=_PATIENCE)
+        finally:
+            self._lock.close()
+            self._name.close()
+
+    def _sign_in(self) -> None:
+        register = self._service.folder / "users"
+        register.mkdir(mode=0o700, exist_ok=True)
+        self._mine = register / uuid.uuid4().hex
+        self._name = FileLock(self._mine)
+        self._name.acquire()
+
+    def _has_others(self) -> bool:
+        for path in self._mine.parent.glob("*"):
+            try:
+                user = FileLock(path, make=False)
+            except FileNotFoundError:
+                continue
+            try:
+                if not user.acquire():
+                    return True
+                path.unlink(missing_ok=True)
+            finally:
+                user.close()
+        return False
+
+    def _is_over(self) -> bool:
+        if not self._lock.is_current():
+            # Being removed, removed, or removed and made anew by somebody else.
+            return not self._service.folder.exists() or (self._service.folder / "users.lock").exists()
+        if self._has_others():
+            return True
+        if self._lock.acquire():
+            # No other user. Either the watcher has not woken up yet, or there is none because the server was down.
+            if self._service.is_watched():
+                self._lock.release()
+                return False
+            last = self._service.last()
+            watcher.clean(
+                self._service.folder, socket_folder=last.socket_folder if last else None, temporary=self._service.temporary
+            )
+            return True
+        return False
