@@ -1,5 +1,6 @@
 """The async door: each name does over an AsyncSession what its sync sibling does over a Session."""
 
+from dal.asyncio.database import AsyncDatabase
 from dal.asyncio.repository import AsyncRepository
 
-__all__ = ["AsyncRepository"]
+__all__ = ["AsyncDatabase", "AsyncRepository"]

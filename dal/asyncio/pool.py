@@ -1,5 +1,7 @@
 """The async door to the pools: `AsyncObjectPool`, and a `ConnectionPool`'s slow methods as coroutines."""
 
+# ruff: noqa: ASYNC109  the timeout is the pool's own: it explains itself when it ends
+
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable

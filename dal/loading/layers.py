@@ -45,6 +45,14 @@ class Policies:
     default: Policy | None = None
     named: Mapping[str, Policy] = field(default_factory=lambda: MappingProxyType({}))
 
+    @classmethod
+    def of(cls, default: Policy | None, named: Mapping[str, Policy]) -> Policies:
+        """Make them of a default, which is silent about paths that a statement does not reach."""
+        checked = {name: refuse_unless_policy(policy, f"policies[{name!r}]") for name, policy in named.items()}
+        if default is None:
+            return cls(None, MappingProxyType(checked))
+        return cls(refuse_unless_policy(default, "policy").optional(), MappingProxyType(checked))
+
     def info(self) -> dict[str, Policies]:
         """Return what goes into the `info` of a sessionmaker or session, and listen if there is a default."""
         if self.default is not None:

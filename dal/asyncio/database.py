@@ -1,0 +1,177 @@
+"""AsyncDatabase: the async door to `Database`, with the same names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, overload
+
+from sqlalchemy.engine import URL
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
+from sqlalchemy.orm import Session
+
+from dal.asyncio._bridge import run_sync
+from dal.asyncio.engines import make_async_engine
+from dal.asyncio.units import DOOR, AsyncUnit
+from dal.config import DatabaseConfig, PoolConfig
+from dal.database import configured, embedded_server, known_policies, merged_session_options
+from dal.errors import UsageError
+from dal.loading import Policy
+from dal.units import Isolation, Unit
+
+__all__ = ["AsyncDatabase"]
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+class AsyncDatabase:
+    """An asyncio engine, its pool and its sessions; the arguments are those of `Database`.
+
+    Args:
+        url: SQLAlchemy's URL, or a whole configuration. `postgresql+psycopg:` and `sqlite:` work as they are.
+        pool: The pool's settings.
+        policy: The loading policy where nothing nearer is said, or the name of one of `policies`.
+        policies: Loading policies by name.
+        engine_options: Further arguments of SQLAlchemy's `create_async_engine()`.
+        session_options: Further arguments of SQLAlchemy's `async_sessionmaker()`.
+
+    Raises:
+        ConfigError: The URL cannot be read, its driver has no asyncio, or an option is bad.
+        MissingExtra: The driver is not installed.
+
+    Example:
+        >>> import asyncio
+        >>> from sqlalchemy import text
+        >>> async def main():
+        ...     async with AsyncDatabase("sqlite://") as db, db.session() as session:
+        ...         return await session.scalar(text("SELECT 1"))
+        >>> asyncio.run(main())
+        1
+    """
+
+    def __init__(
+        self,
+        url: str | URL | DatabaseConfig,
+        *,
+        pool: PoolConfig | None = None,
+        policy: Policy | str | None = None,
+        policies: Mapping[str, Policy] | None = None,
+        engine_options: Mapping[str, Any] | None = None,
+        session_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        config = configured(url, pool)
+        self.config = config
+        self.policies = known_policies(config, policy, policies)
+        self.engine: AsyncEngine = make_async_engine(config.url, config.pool, engine_options or {})
+        self.sessions: async_sessionmaker[AsyncSession] = async_sessionmaker(
+            self.engine, **merged_session_options(session_options, self.policies)
+        )
+        self._server: Any = None
+        self._closed = False
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str], *, policy: Policy | str | None = None) -> Self:
+        """Open the database that a `.yaml` or `.toml` file describes; see `Database.from_file`."""
+        return cls(DatabaseConfig.from_file(path), policy=policy)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None, *, policy: Policy | str | None = None) -> Self:
+        """Open the database that the environment describes; see `Database.from_env`."""
+        return cls(DatabaseConfig.from_env(environ), policy=policy)
+
+    @classmethod
+    def embedded(
+        cls,
+        data: str | Path | None = None,
+        *,
+        settings: Mapping[str, str] | None = None,
+        pool: PoolConfig | None = None,
+        policy: Policy | str | None = None,
+    ) -> Self:
+        """Open a real PostgreSQL from PyPI; see `Database.embedded`."""
+        server = embedded_server(data, settings)
+        try:
+            opened = cls(server.url(), pool=pool, policy=policy)
+        except BaseException:
+            server.stop()
+            raise
+        opened._server = server
+        return opened
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.config.url!r})"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    @property
+    def url(self) -> URL:
+        """The database's URL; its password is masked wherever it is shown."""
+        return self.config.url
+
+    @property
+    def pool(self) -> Any:
+        """The engine's pool."""
+        return self.engine.pool
+
+    def session(self) -> AsyncSession:
+        """Make an AsyncSession of SQLAlchemy's; the caller commits."""
+        if self._closed:
+            raise UsageError(f"{self!r} is closed", hint="open a new AsyncDatabase, or close it later")
+        return self.sessions()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """Give a session in a transaction that commits at the end, or rolls back on an exception."""
+        async with self.session() as session, session.begin():
+            yield session
+
+    def unit(self, *, read_only: bool = False, isolation: Isolation | None = None) -> AsyncUnit:
+        """Describe a unit of work; see `Database.unit`."""
+        return AsyncUnit(Unit(self._sync_session, read_only=read_only, isolation=isolation))
+
+    async def run(self, work: Callable[Concatenate[AsyncSession, _P], Awaitable[_T]], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Run a coroutine function in one transaction; see `Database.run`."""
+        return await self.unit().run(work, *args, **kwargs)
+
+    @overload
+    def transactional(self, work: Callable[Concatenate[AsyncSession, _P], Awaitable[_T]], /) -> Callable[_P, Awaitable[_T]]: ...
+    @overload
+    def transactional(
+        self, /, *, read_only: bool = False, isolation: Isolation | None = None
+    ) -> Callable[[Callable[Concatenate[AsyncSession, _P], Awaitable[_T]]], Callable[_P, Awaitable[_T]]]: ...
+    def transactional(self, work: Any = None, /, *, read_only: bool = False, isolation: Isolation | None = None) -> Any:
+        """Turn a coroutine function that takes a session into one that is called without; see `Database.transactional`."""
+        unit = self.unit(read_only=read_only, isolation=isolation)
+        return unit.wrap if work is None else unit.wrap(work)
+
+    def bind(self, session: AsyncSession) -> AsyncSession:
+        """Teach an application's own session this database's policies and their names."""
+        session.info.update(self.policies.info())
+        return session
+
+    async def close(self) -> None:
+        """Close the pool, and let go of the embedded server; again is nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        close = getattr(self.engine.sync_engine.pool, "close", None)
+        if close is not None:
+            await run_sync(close)
+        await self.engine.dispose()
+        if self._server is not None:
+            self._server.stop()
+
+    def _sync_session(self) -> Session:
+        session = self.session()
+        session.sync_session.info[DOOR] = session
+        return session.sync_session

@@ -1,0 +1,286 @@
+"""Database: the one object that owns an engine, its pool and its sessions, and closes them.
+
+It hands out SQLAlchemy's own `Engine` and `Session`; nothing is wrapped. Nothing connects until first use.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, overload
+
+from sqlalchemy import Engine
+from sqlalchemy.engine import URL
+from sqlalchemy.orm import Session, sessionmaker
+
+from dal.config import DatabaseConfig, PoolConfig
+from dal.engines import make_engine
+from dal.errors import UsageError
+from dal.loading import Policies, Policy, named_policies
+from dal.units import Isolation, Unit
+
+__all__ = ["Database"]
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+class Database:
+    """An engine, its pool and its sessions.
+
+    Args:
+        url: SQLAlchemy's URL, or a whole configuration.
+        pool: The pool's settings.
+        policy: The loading policy where nothing nearer is said, or the name of one of `policies`.
+        policies: Loading policies by name.
+        engine_options: Further arguments of SQLAlchemy's `create_engine()`.
+        session_options: Further arguments of SQLAlchemy's `sessionmaker()`, such as `expire_on_commit`.
+
+    Raises:
+        ConfigError: The URL cannot be read, its dialect is unknown, or an option is bad.
+        MissingExtra: The driver is not installed.
+
+    Example:
+        >>> from sqlalchemy import text
+        >>> with Database("sqlite://") as db, db.session() as session:
+        ...     session.scalar(text("SELECT 1"))
+        1
+    """
+
+    def __init__(
+        self,
+        url: str | URL | DatabaseConfig,
+        *,
+        pool: PoolConfig | None = None,
+        policy: Policy | str | None = None,
+        policies: Mapping[str, Policy] | None = None,
+        engine_options: Mapping[str, Any] | None = None,
+        session_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        config = configured(url, pool)
+        self.config = config
+        self.policies = known_policies(config, policy, policies)
+        self.engine: Engine = make_engine(config.url, config.pool, engine_options or {})
+        self.sessions: sessionmaker[Session] = sessionmaker(
+            self.engine, **merged_session_options(session_options, self.policies)
+        )
+        self._server: Any = None
+        self._closed = False
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str], *, policy: Policy | str | None = None) -> Self:
+        """Open the database that a `.yaml` or `.toml` file describes.
+
+        Args:
+            path: The file.
+            policy: The default loading policy, if the file shall not name it.
+
+        Returns:
+            The database.
+
+        Raises:
+            ConfigError: The file is missing or malformed; the message names key, value and accepted form.
+        """
+        return cls(DatabaseConfig.from_file(path), policy=policy)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None, *, policy: Policy | str | None = None) -> Self:
+        """Open the database that `DAL_URL`, `DAL_POOL__MAX_POOL_SIZE` and so on describe.
+
+        Args:
+            environ: The environment; `os.environ` by default.
+            policy: The default loading policy.
+
+        Returns:
+            The database.
+
+        Raises:
+            ConfigError: `DAL_URL` is not set, or a name or value is bad.
+        """
+        return cls(DatabaseConfig.from_env(environ), policy=policy)
+
+    @classmethod
+    def embedded(
+        cls,
+        data: str | Path | None = None,
+        *,
+        settings: Mapping[str, str] | None = None,
+        pool: PoolConfig | None = None,
+        policy: Policy | str | None = None,
+    ) -> Self:
+        """Open a real PostgreSQL from PyPI, started for as long as somebody uses it.
+
+        Args:
+            data: Its folder; `./.dal/postgres` by default, shared by all processes that name it.
+            settings: Server settings, such as `{"wal_level": "logical"}`.
+            pool: The pool's settings.
+            policy: The default loading policy.
+
+        Returns:
+            The database; `close()` lets go of the server, and the last to do so stops it.
+
+        Raises:
+            MissingExtra: `dal[embedded]` is not installed.
+            ServerError: The server does not run on this platform, or did not start.
+        """
+        server = embedded_server(data, settings)
+        try:
+            opened = cls(server.url(), pool=pool, policy=policy)
+        except BaseException:
+            server.stop()
+            raise
+        opened._server = server
+        return opened
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.config.url!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    @property
+    def url(self) -> URL:
+        """The database's URL; its password is masked wherever it is shown."""
+        return self.config.url
+
+    @property
+    def pool(self) -> Any:
+        """The engine's pool."""
+        return self.engine.pool
+
+    def session(self) -> Session:
+        """Make a session of SQLAlchemy's; the caller commits.
+
+        Returns:
+            A Session, to be used as a context manager.
+
+        Raises:
+            UsageError: The database is closed.
+        """
+        self._open()
+        return self.sessions()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """Give a session in a transaction that commits at the end, or rolls back on an exception.
+
+        Raises:
+            UsageError: The database is closed.
+        """
+        with self.session() as session, session.begin():
+            yield session
+
+    def unit(self, *, read_only: bool = False, isolation: Isolation | None = None) -> Unit:
+        """Describe a unit of work: one transaction, run as a whole.
+
+        Args:
+            read_only: Let the server refuse writes.
+            isolation: The isolation level; the engine's own by default.
+
+        Returns:
+            The unit; `run(function, ...)` runs it.
+        """
+        return Unit(self.session, read_only=read_only, isolation=isolation)
+
+    def run(self, work: Callable[Concatenate[Session, _P], _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Run a function in one transaction.
+
+        Args:
+            work: Called with a session and what follows. It joins the unit it is called in, if there is one.
+            args: Its further arguments.
+            kwargs: Its keyword arguments.
+
+        Returns:
+            What it returns.
+
+        Example:
+            >>> from sqlalchemy import text
+            >>> with Database("sqlite://") as db:
+            ...     db.run(lambda session, number: session.scalar(text("SELECT :n"), {"n": number}), 7)
+            7
+        """
+        return self.unit().run(work, *args, **kwargs)
+
+    @overload
+    def transactional(self, work: Callable[Concatenate[Session, _P], _T], /) -> Callable[_P, _T]: ...
+    @overload
+    def transactional(
+        self, /, *, read_only: bool = False, isolation: Isolation | None = None
+    ) -> Callable[[Callable[Concatenate[Session, _P], _T]], Callable[_P, _T]]: ...
+    def transactional(self, work: Any = None, /, *, read_only: bool = False, isolation: Isolation | None = None) -> Any:
+        """Turn a function that takes a session into one that is called without and runs as a unit of work.
+
+        Args:
+            work: The function, when used without parentheses.
+            read_only: Let the server refuse writes.
+            isolation: The isolation level.
+
+        Returns:
+            The function without its first parameter. Called inside another unit it joins that.
+        """
+        unit = self.unit(read_only=read_only, isolation=isolation)
+        return unit.wrap if work is None else unit.wrap(work)
+
+    def bind(self, session: Session) -> Session:
+        """Teach an application's own session this database's policies and their names.
+
+        Args:
+            session: The session; it keeps its own engine.
+
+        Returns:
+            The same session.
+        """
+        session.info.update(self.policies.info())
+        return session
+
+    def close(self) -> None:
+        """Close the pool, and let go of the embedded server; again is nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        close = getattr(self.engine.pool, "close", None)
+        if close is not None:
+            close()
+        self.engine.dispose()
+        if self._server is not None:
+            self._server.stop()
+
+    def _open(self) -> None:
+        if self._closed:
+            raise UsageError(f"{self!r} is closed", hint="open a new Database, or close it later")
+
+
+def configured(url: str | URL | DatabaseConfig, pool: PoolConfig | None) -> DatabaseConfig:
+    """Return the configuration behind what a caller gave as a database."""
+    if not isinstance(url, DatabaseConfig):
+        return DatabaseConfig(url=url, pool=pool)
+    if pool is None:
+        return url
+    return DatabaseConfig(url=url.url, pool=pool, policies=url.policies, policy=url.policy)
+
+
+def known_policies(config: DatabaseConfig, policy: Policy | str | None, policies: Mapping[str, Policy] | None) -> Policies:
+    """Return the policies a database knows, with its default."""
+    named = Policies(named={**named_policies(config.policies), **(policies or {})})
+    chosen = policy if policy is not None else config.policy
+    default = named.find(chosen) if isinstance(chosen, str) else chosen
+    return Policies.of(default, named.named)
+
+
+def merged_session_options(options: Mapping[str, Any] | None, policies: Policies) -> dict[str, Any]:
+    """Return the arguments of a sessionmaker, with the policies in its `info`."""
+    given = dict(options or {})
+    return {**given, "info": {**given.get("info", {}), **policies.info()}}
+
+
+def embedded_server(data: str | Path | None, settings: Mapping[str, str] | None) -> Any:
+    """Start the embedded server, imported only now."""
+    from dal.embedded import EmbeddedServer
+
+    return EmbeddedServer(Path(".dal") / "postgres" if data is None else data, settings=settings).start()
