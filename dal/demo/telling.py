@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 
 from rich.console import Console
 from rich.markup import escape
+from sqlalchemy import text
 
 from dal.database import Database
 from dal.demo.chapters import CHAPTERS
@@ -41,7 +42,11 @@ def tell(console: Console, *, keep: bool) -> None:
 
 def _tell(console: Console, folder: Path) -> None:
     started = time.perf_counter()
+    console.print("[bold]dal demo[/]: every flight that left New York in 2013")
     with Database.embedded(folder) as db:
+        with db.session() as session:
+            version = session.scalar(text("SHOW server_version"))
+        console.print(f"an embedded PostgreSQL {version} is up after {time.perf_counter() - started:.1f} s")
         for number, chapter in enumerate(CHAPTERS, start=1):
             console.print()
             console.rule(f"[bold]{number}  {escape(chapter.title)}[/]", align="left")

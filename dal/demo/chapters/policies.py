@@ -6,14 +6,16 @@ import statistics
 import time
 from dataclasses import dataclass, field
 
+from rich.markup import escape
 from rich.table import Table
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from dal.demo.counting import counted
 from dal.demo.models import Flight
 from dal.demo.stage import Chapter, Stage
-from dal.loading import Policy, eager, hybrid, lazy
+from dal.errors import NotLoaded
+from dal.loading import Policy, batched, eager, hybrid, lazy, strict
+from dal.testing import count_statements
 
 __all__ = ["CHAPTER"]
 
@@ -24,8 +26,9 @@ AROUND = (Flight.airline, Flight.plane, Flight.origin_airport, Flight.dest_airpo
 POLICIES: tuple[tuple[str, Policy], ...] = (
     ("lazy()", lazy()),
     ("hybrid(eager=[airline, plane], otherwise=lazy())", hybrid(eager=[Flight.airline, Flight.plane], otherwise=lazy())),
+    ("batched()", batched()),
+    ("hybrid(eager=[airline, plane])", hybrid(eager=[Flight.airline, Flight.plane])),
     ('eager(..., using="selectin")', eager(*AROUND, using="selectin")),
-    ('eager(..., using="joined")', eager(*AROUND, using="joined")),
     ("eager(...)", eager(*AROUND)),
 )
 
@@ -49,14 +52,15 @@ def _tell(stage: Stage) -> None:
     if any(one.lines != measured[0].lines for one in measured):
         raise RuntimeError("two policies delivered different pages")
     _print(stage, measured)
+    _refuse(stage)
 
 
 def _measure(stage: Stage, one: Measured) -> None:
     started = time.perf_counter()
-    with counted(stage.db.engine) as counter, stage.db.session() as session:
+    with count_statements(stage.db.engine) as seen, stage.db.session() as session:
         one.lines = _page(session, one.policy)
     one.milliseconds.append((time.perf_counter() - started) * 1000)
-    one.statements = counter.statements
+    one.statements = seen.count
 
 
 def _page(session: Session, policy: Policy) -> list[str]:
@@ -83,10 +87,18 @@ def _print(stage: Stage, measured: list[Measured]) -> None:
     for name in ("statements", "milliseconds", "rows"):
         table.add_column(name, justify="right", no_wrap=True)
     for one in measured:
-        table.add_row(one.name, str(one.statements), f"{statistics.median(one.milliseconds):.1f}", str(len(one.lines)))
+        table.add_row(escape(one.name), str(one.statements), f"{statistics.median(one.milliseconds):.1f}", str(len(one.lines)))
     console.print(table)
-    console.print(f"[dim]milliseconds: median of {ROUNDS} rounds, statement and touching together; all pages are equal[/]")
-    console.print(f"[dim]first line: {measured[0].lines[0]}[/]")
+    console.print(f"[dim]milliseconds: query and touching together, median of {ROUNDS} rounds[/]")
+    console.print(f"[dim]every policy gave the same page; its first line:\n{escape(measured[0].lines[0])}[/]\n")
+
+
+def _refuse(stage: Stage) -> None:
+    with stage.db.session() as session:
+        try:
+            _page(session, strict())
+        except NotLoaded as error:
+            stage.console.print(f"strict() sends nothing more than the query:\n{escape(str(error))}")
 
 
 CHAPTER = Chapter("The same page under each loading policy", _tell)
