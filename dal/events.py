@@ -19,7 +19,9 @@ _log = logging.getLogger("dal.events")
 class Observer(Protocol):
     """Anything callable with one fact."""
 
-    def __call__(self, fact: object, /) -> None: ...
+    def __call__(self, fact: object, /) -> None:
+        """Take note of a fact."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class OpenFailed:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """A pool destroyed an object of `age` seconds; `reason` is one word: lifetime, idle, dead, silent, broken, retired, closed."""
+    """A pool destroyed an object of `age` seconds; `reason`: lifetime, idle, dead, silent, broken, retired or closed."""
 
     pool: str
     reason: str

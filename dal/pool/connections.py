@@ -17,7 +17,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, Pool, PoolProxiedConnection
 
 from dal.config import PoolConfig
 from dal.durations import Duration, seconds
-from dal.pool import closing, connecting, eviction, sockets
+from dal.pool import connecting, control, eviction, sockets
 from dal.pool.core import Core
 from dal.pool.entry import Entry, Verdict
 from dal.pool.hooks import Hooks, Lifetimes
@@ -52,8 +52,8 @@ class ConnectionPool(Pool):
         idle_timeout: How long a connection above the minimum may lie idle.
         max_lifetime: How long a connection lives; it ends at a random moment of the last tenth.
         validation_query: The statement that proves a connection alive.
-        test_on_borrow: Look at the socket at every borrow, and send `validation_query` if the connection showed no life for 0.5 s;
-            `"always"` sends it every time.
+        test_on_borrow: Look at the socket at every borrow, and send `validation_query` if the connection showed no life for
+            0.5 s; `"always"` sends it every time.
         test_while_idle: Look at idle connections in the background, and send `validation_query` every `keepalive`.
         retry_attempts: Kept for those who run units of work again.
         retry_delay: Kept for those who run units of work again.
@@ -141,7 +141,11 @@ class ConnectionPool(Pool):
             max_size=max_pool_size,
             runtime=Tasks() if self._dialect.is_async else Threads(),
         )
-        self._options = {"validation_timeout": validation_timeout, "keepalive": keepalive, "leak_threshold": leak_threshold}
+        self._options: dict[str, Any] = {
+            "validation_timeout": validation_timeout,
+            "keepalive": keepalive,
+            "leak_threshold": leak_threshold,
+        }
 
     def stats(self) -> PoolStats:
         """Take a snapshot of the pool's numbers."""
@@ -165,12 +169,14 @@ class ConnectionPool(Pool):
         Raises:
             ConnectFailed: The server refuses, and trying again is of no use.
         """
-        return self._core.warm_up(self.config.connection_timeout if timeout is None else seconds(timeout, name="timeout"))
+        return control.warm_up(
+            self._core, self.config.connection_timeout if timeout is None else seconds(timeout, name="timeout")
+        )
 
     def resize(self, *, min_pool_size: int, max_pool_size: int) -> None:
         """Change the sizes; what is over the maximum goes as soon as it is not in use."""
         check_sizes(min_pool_size, max_pool_size)
-        self._core.resize(min_pool_size, max_pool_size)
+        control.resize(self._core, min_pool_size, max_pool_size)
 
     def drain(self) -> None:
         """Replace every connection: the idle ones now, the others when they come back."""
@@ -178,11 +184,11 @@ class ConnectionPool(Pool):
 
     def suspend(self) -> None:
         """Let borrowers wait, within `connection_timeout`, until `resume()`."""
-        self._core.suspend(True)
+        control.suspend(self._core, True)
 
     def resume(self) -> None:
         """End `suspend()`."""
-        self._core.suspend(False)
+        control.suspend(self._core, False)
 
     def close(self, timeout: Duration = 10.0) -> None:
         """Refuse new borrowers, wait for what is out, then break it off.
@@ -190,7 +196,7 @@ class ConnectionPool(Pool):
         Args:
             timeout: How long to wait for connections in use; their statements fail after that.
         """
-        for line in closing.close(self._core, seconds(timeout, name="timeout")):
+        for line in control.close(self._core, seconds(timeout, name="timeout")):
             _log.warning("closed the pool %r while a connection was out: %s", self._core.name, line)
 
     def dispose(self) -> None:
@@ -201,8 +207,8 @@ class ConnectionPool(Pool):
         """Make a new pool with the same settings."""
         return type(self)(
             self._creator,
-            **asdict(self.config),
-            **self._options,  # type: ignore[arg-type]
+            **{**asdict(self.config), "min_pool_size": self._core.shelf.min_size, "max_pool_size": self._core.shelf.max_size},
+            **self._options,
             echo=self.echo,
             logging_name=self._orig_logging_name,
             reset_on_return=self._reset_on_return,

@@ -1,6 +1,6 @@
 """The heart of every pool of dal: borrow, give back, and what happens when an object turns out dead.
 
-`ObjectPool` and `ConnectionPool` are faces of it. Decisions are made under the shelf's lock, everything slow is done outside it.
+`ObjectPool` and `ConnectionPool` are faces of it. Decisions are made under the shelf's lock, everything slow outside it.
 """
 
 from __future__ import annotations
@@ -177,23 +177,6 @@ class Core(Generic[T]):
         if begin:
             self.runtime.spawn(maintenance.keeper(weakref.ref(self), self.run), f"{self.name}-keeper")
 
-    def warm_up(self, timeout: float) -> bool:
-        """Start, and wait until the minimum exists, for `timeout` seconds at the most.
-
-        Raises:
-            Exception: What the maker failed with, if trying again is of no use.
-        """
-        self.start()
-        deadline = monotonic() + timeout
-        while len(self.shelf.entries) < self.shelf.min_size:
-            error = self.maker.last_error
-            if error is not None and not self.hooks.transient(error):
-                raise self.hooks.failure(error)
-            if monotonic() >= deadline:
-                return False
-            self.runtime.pause(0.005)
-        return True
-
     def rest(self) -> None:
         """Close what is idle and, unless somebody waits, stop the background work until the next borrow."""
         with self.shelf.lock:
@@ -209,27 +192,6 @@ class Core(Generic[T]):
             if run == self.run:
                 self.shelf.running = False
                 self.shelf.settle()
-
-    def suspend(self, suspended: bool) -> None:
-        """Hold all borrowers back, or let them go on."""
-        with self.shelf.lock:
-            self.shelf.suspended = suspended
-            self.shelf.settle()
-            self.shelf.serve()
-            makers = self.maker.summon()
-        self.maker.start(makers)
-
-    def resize(self, min_size: int, max_size: int) -> None:
-        """Change the sizes; what is over the maximum goes at once if idle, else when it comes back."""
-        with self.shelf.lock:
-            self.shelf.min_size, self.shelf.max_size = min_size, max_size
-            over = max(0, len(self.shelf.entries) - max_size)
-            gone = [entry for entry in list(self.shelf.idle)[:over] if self.shelf.pick(entry)]
-            for entry in self.shelf.in_use()[: over - len(gone)]:
-                entry.retire_at = 0.0
-            makers = self.maker.summon() if self.shelf.running else 0
-        self.maker.start(makers)
-        self.discard("retired", *gone)
 
     def after_fork(self) -> None:
         """Forget the parent's objects, without a word to whatever is at their other end."""

@@ -45,7 +45,22 @@ class Entry(Generic[T]):
         probe: What the checks keep with it.
     """
 
-    __slots__ = ("born", "complaint", "expires", "holder", "peek", "probe", "proven", "reported", "retire_at", "returned", "site", "statement", "taken", "thing")
+    __slots__ = (
+        "born",
+        "complaint",
+        "expires",
+        "holder",
+        "peek",
+        "probe",
+        "proven",
+        "reported",
+        "retire_at",
+        "returned",
+        "site",
+        "statement",
+        "taken",
+        "thing",
+    )
 
     def __init__(self, thing: T, now: float) -> None:
         self.thing = thing

@@ -46,9 +46,7 @@ def _judge(context: ExceptionContext) -> None:
     state = getattr(error, "sqlstate", None)
     if not state or context.is_disconnect or context.connection is None:
         return
-    if state == "25006" and not _asked_for_read_only(context):
-        context.is_disconnect = True
-    elif state == "0A000" and _is_stale_plan(error):
+    if (state == "25006" and not _asked_for_read_only(context)) or (state == "0A000" and _is_stale_plan(error)):
         context.is_disconnect = True
     elif state.startswith(_ONE):
         context.is_disconnect = True

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from dal.errors import PoolTimeout
 from dal.pool.entry import Entry
 from dal.pool.runtime import Waiter
-from dal.pool.sites import is_running, shown
+from dal.pool.sites import shown
 
 if TYPE_CHECKING:
     from dal.pool.core import Core
@@ -94,7 +94,9 @@ def waits_for_itself(core: Core[T], waiter: Waiter) -> bool:
 def holder(core: Core[T], entry: Entry[T], now: float) -> str:
     """Say in one line who holds an object."""
     doing = _brief(entry.statement)
-    return f"held for {now - entry.taken:.3g} s, borrowed at {shown(entry.site)}" + (f", last statement: {doing}" if doing else "")
+    return f"held for {now - entry.taken:.3g} s, borrowed at {shown(entry.site)}" + (
+        f", last statement: {doing}" if doing else ""
+    )
 
 
 def _holders(core: Core[T], held: list[Entry[T]]) -> str:

@@ -17,7 +17,7 @@ _registered = False
 
 def watch(core: Core[Any]) -> None:
     """See to it that a forked child leaves the objects of this pool alone."""
-    global _registered  # noqa: PLW0603
+    global _registered
     _pools.add(core)
     if not _registered and hasattr(os, "register_at_fork"):
         _registered = True

@@ -74,7 +74,7 @@ def _replace_old(core: Core[T], now: float) -> None:
 def _shrink(core: Core[T], now: float) -> None:
     with core.shelf.lock:
         spare = core.shelf.size - core.shelf.min_size
-        cold = []
+        cold: list[Entry[T]] = []
         for entry in list(core.shelf.idle):
             if len(cold) >= spare or now - entry.returned < core.lifetimes.idle_timeout:
                 break

@@ -81,21 +81,19 @@ class Maker(Generic[T]):
     def _work(self) -> None:
         ended = False
         try:
-            while True:
+            while not ended:
                 with self._shelf.lock:
                     now = monotonic()
-                    patience = self._try_at - now
                     alone = self.last_error is None or self._active == 1
-                    if not alone or self._demand(now) == 0:
-                        ended = True
-                        return
-                    if patience <= 0:
-                        self._shelf.opening += 1
-                        epoch = self._shelf.epoch
-                if patience > 0:
-                    self._runtime.pause(patience)
-                else:
+                    ended = not alone or self._demand(now) == 0
+                    patience = self._try_at - now
+                    ready = not ended and patience <= 0
+                    self._shelf.opening += ready
+                    epoch = self._shelf.epoch
+                if ready:
                     self._make(epoch)
+                elif not ended:
+                    self._runtime.pause(patience)
         finally:
             with self._shelf.lock:
                 self._active = max(0, self._active - 1)
@@ -121,6 +119,7 @@ class Maker(Generic[T]):
             self._shelf.opening -= 1
             self._shelf.tally.connecting_seconds += entry.born - started
             current = epoch == self._shelf.epoch and not self._shelf.closed
+            more = 0
             if current:
                 self._shelf.tally.opened += 1
                 self._shelf.entries.add(entry)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from dal.durations import Duration, seconds
 from dal.errors import ConfigError
-from dal.pool import closing
+from dal.pool import control
 from dal.pool.core import Core
 from dal.pool.entry import Entry, Verdict
 from dal.pool.hooks import Hooks, Lifetimes
@@ -127,7 +127,7 @@ class ObjectPool(Generic[T]):
         Raises:
             Exception: What the factory raised.
         """
-        return self._core.warm_up(self._timeout if timeout is None else seconds(timeout, name="timeout"))
+        return control.warm_up(self._core, self._timeout if timeout is None else seconds(timeout, name="timeout"))
 
     def stats(self) -> PoolStats:
         """Take a snapshot of the pool's numbers."""
@@ -136,7 +136,7 @@ class ObjectPool(Generic[T]):
     def resize(self, *, min_size: int, max_size: int) -> None:
         """Change the sizes; what is over the maximum goes as soon as it is not in use."""
         check_sizes(min_size, max_size)
-        self._core.resize(min_size, max_size)
+        control.resize(self._core, min_size, max_size)
 
     def drain(self) -> None:
         """Replace every object: the idle ones now, the others when they come back."""
@@ -144,11 +144,11 @@ class ObjectPool(Generic[T]):
 
     def suspend(self) -> None:
         """Let borrowers wait, within their timeouts, until `resume()`."""
-        self._core.suspend(True)
+        control.suspend(self._core, True)
 
     def resume(self) -> None:
         """End `suspend()`."""
-        self._core.suspend(False)
+        control.suspend(self._core, False)
 
     def close(self, timeout: Duration = 10.0) -> None:
         """Refuse new borrowers, wait for what is out, destroy everything.
@@ -156,7 +156,7 @@ class ObjectPool(Generic[T]):
         Args:
             timeout: How long to wait; what is still out then is destroyed when it comes back.
         """
-        for line in closing.close(self._core, seconds(timeout, name="timeout")):
+        for line in control.close(self._core, seconds(timeout, name="timeout")):
             _log.warning("closed the pool %r while an object was out: %s", self._core.name, line)
 
     def __enter__(self) -> ObjectPool[T]:

@@ -4,6 +4,8 @@ The pool is written once, in blocking style. Under `Threads` a wait blocks the t
 SQLAlchemy's greenlets and a wait suspends the task. Nothing else knows which of the two it is.
 """
 
+# ruff: noqa: D102  what the methods do is said once, in the protocols
+
 from __future__ import annotations
 
 import asyncio
@@ -18,7 +20,7 @@ from typing import Any, Protocol
 from sqlalchemy.util import greenlet_spawn
 
 from dal.errors import UsageError
-from dal.pool._internals import wait_for
+from dal.pool._internals import awaiting_frame, wait_for
 from dal.pool.sites import Site, is_running, site
 
 __all__ = ["READ", "WRITE", "Runtime", "Tasks", "Threads", "Waiter"]
@@ -36,12 +38,15 @@ class Waiter(Protocol):
 
     def give(self, entry: Any) -> bool:
         """Hand over an object; False when the borrower is gone. The pool's lock is held."""
+        ...
 
     def fail(self, error: BaseException) -> None:
         """Wake the borrower with an error. The pool's lock is held."""
+        ...
 
     def wait(self, seconds: float) -> None:
         """Sleep until woken or until the time is over."""
+        ...
 
 
 class Runtime(Protocol):
@@ -49,36 +54,47 @@ class Runtime(Protocol):
 
     def waiter(self) -> Waiter:
         """Make a queue ticket for the caller."""
+        ...
 
     def spawn(self, work: Callable[[], None], name: str) -> None:
         """Run something in the background."""
+        ...
 
     def pause(self, seconds: float) -> None:
         """Sleep in the background; `stop` ends it early."""
+        ...
 
     def stop(self) -> None:
         """Wake and end the background work."""
+        ...
 
     def attach(self) -> None:
         """Bind to the caller's surroundings before background work starts."""
+        ...
 
     def moved(self) -> bool:
         """Tell whether the background work stayed behind in other surroundings."""
+        ...
 
     def reset(self) -> None:
         """Forget all background work: after a fork there is none."""
+        ...
 
     def identity(self) -> int:
         """Name the calling thread or task."""
+        ...
 
     def site(self, depth: int) -> Site:
         """Find the line of the application that called, `depth` frames up at the least."""
+        ...
 
     def is_below(self, place: Site, frame: FrameType) -> bool:
         """Tell whether the function of a site still runs, below the caller of `frame`."""
+        ...
 
     def drive(self, steps: Iterator[int], handle: int, deadline: float) -> bool:
         """Run steps that yield READ or WRITE where they wait for a socket; False when the deadline passes."""
+        ...
 
 
 class _ThreadWaiter:
@@ -186,9 +202,6 @@ class Tasks:
     """Suspending waits, and tasks of the running loop for the background."""
 
     def __init__(self) -> None:
-        from greenlet import getcurrent
-
-        self._getcurrent = getcurrent
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -214,7 +227,8 @@ class Tasks:
         loop = asyncio.get_running_loop()
         if self._loop is not None and self._loop is not loop and self._loop.is_running():
             raise UsageError(
-                "this pool is at work in another event loop", hint="open one engine for each event loop, or use the engine in one only"
+                "this pool is at work in another event loop",
+                hint="open one engine for each event loop, or use the engine in one only",
             )
         self._loop = loop
 
@@ -229,12 +243,10 @@ class Tasks:
         return id(asyncio.current_task())
 
     def site(self, depth: int) -> Site:
-        parent = self._getcurrent().parent
-        return site(depth + 1, parent.gr_frame if parent is not None else None)
+        return site(depth + 1, awaiting_frame())
 
     def is_below(self, place: Site, frame: FrameType) -> bool:
-        parent = self._getcurrent().parent
-        return is_running(place, frame) or (parent is not None and is_running(place, parent.gr_frame))
+        return is_running(place, frame) or is_running(place, awaiting_frame())
 
     def drive(self, steps: Iterator[int], handle: int, deadline: float) -> bool:
         for step in steps:

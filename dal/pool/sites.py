@@ -17,7 +17,10 @@ import sqlalchemy
 __all__ = ["Site", "is_running", "shown", "site"]
 
 _GENERATED = "<sqlalchemy"
-_LIBRARIES = (_GENERATED, *(str(Path(file).resolve().parents[up]) + os.sep for file, up in ((str(sqlalchemy.__file__), 0), (__file__, 1))))
+_LIBRARIES = (
+    _GENERATED,
+    *(str(Path(file).resolve().parents[up]) + os.sep for file, up in ((str(sqlalchemy.__file__), 0), (__file__, 1))),
+)
 _FILES = frozenset({contextlib.__file__})
 _internal: dict[str, bool] = {}
 

@@ -23,11 +23,10 @@ def orphan(record: ConnectionPoolEntry) -> None:
     """Cut a forked child off its parent's connection: whatever it sends, also on closing, goes nowhere."""
     handle = _handle(record)
     if handle >= 0:
-        nowhere = os.open(os.devnull, os.O_RDWR)
-        try:
-            os.dup2(nowhere, handle)
-        finally:
-            os.close(nowhere)
+        here, there = socket.socketpair()
+        there.close()
+        with here:
+            os.dup2(here.fileno(), handle)
 
 
 def _handle(record: ConnectionPoolEntry) -> int:

@@ -173,7 +173,7 @@ def test_a_validation_query_that_fails_says_so(engine: Make) -> None:
     made = engine(
         min_pool_size=0, max_pool_size=1, test_on_borrow="always", validation_query="SELECT no_such", connection_timeout="300ms"
     )
-    with pytest.raises(PoolTimeout, match="a check failed: ERROR:  column .no_such. does not exist"):
+    with pytest.raises(PoolTimeout, match=r"a check failed: ERROR:  column .no_such. does not exist"):
         made.connect()
 
 
@@ -294,9 +294,12 @@ def test_a_forked_child_leaves_the_parents_connections_alone(engine: Make) -> No
                 with made.connect() as connection:
                     fresh = pid(connection) != mine
                 pool_of(made).close(timeout=1)
+                with pytest.raises(OperationalError, match="closed the connection"):
+                    held.execute(text("SELECT 1"))
                 held.close()
                 os._exit(0 if fresh else 1)
             except BaseException:
+                traceback.print_exc()
                 os._exit(2)
         assert os.waitpid(child, 0)[1] == 0
         assert pid(held) == mine
@@ -438,5 +441,3 @@ def test_the_sizes_can_be_changed_and_the_pool_drained(engine: Make) -> None:
     pool_of(made).drain()
     until(lambda: pool_of(made).stats().opened == 6)
     assert "of at most 5 connections" in made.pool.status()
-
-

@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -82,11 +83,14 @@ def test_waiters_are_served_in_the_order_they_came() -> None:
             with pool.acquire():
                 order.append(number)
 
+        def waits(borrowers: int) -> bool:
+            return pool.stats().waiting == borrowers
+
         threads = [threading.Thread(target=borrow, args=(number,)) for number in range(8)]
         with pool.acquire():
             for number, thread in enumerate(threads):
                 thread.start()
-                until(lambda number=number: pool.stats().waiting == number + 1)
+                until(partial(waits, number + 1))
         for thread in threads:
             thread.join()
     assert order == list(range(8))
