@@ -11,7 +11,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -292,7 +292,9 @@ def _policy(body: Mapping[str, Any], where: str) -> PolicyConfig:
 
 def _is_path(path: object) -> bool:
     names = path if isinstance(path, list) else [path]
-    return bool(names) and all(isinstance(name, str) and name.count(".") == 1 and name.replace(".", "").isidentifier() for name in names)
+    return bool(names) and all(
+        isinstance(name, str) and name.count(".") == 1 and name.replace(".", "").isidentifier() for name in names
+    )
 
 
 def _parse(file: Path) -> Mapping[str, Any]:

@@ -69,7 +69,8 @@ def pool_options(url: URL, pool: PoolConfig) -> dict[str, Any]:
         from dal.pool import ConnectionPool
 
         return {"poolclass": ConnectionPool, **asdict(pool)}
-    chosen = url.get_dialect().get_pool_class(url)
+    dialect: Any = url.get_dialect()
+    chosen = dialect.get_pool_class(url)
     if not issubclass(chosen, QueuePool):
         return {}
     kept = max(pool.min_pool_size, 1)

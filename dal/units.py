@@ -109,7 +109,8 @@ class Unit:
 def _read_only(connection: Connection, backend: str) -> Iterator[None]:
     if backend != "sqlite":
         raise UnsupportedError(
-            f"read_only units need PostgreSQL or SQLite; this is {backend}", hint="leave read_only out, or use a user without rights"
+            f"read_only units need PostgreSQL or SQLite; this is {backend}",
+            hint="leave read_only out, or use a user without rights",
         )
     connection.exec_driver_sql("PRAGMA query_only = ON")
     try:

@@ -139,7 +139,9 @@ class AsyncDatabase:
         """Describe a unit of work; see `Database.unit`."""
         return AsyncUnit(Unit(self._sync_session, read_only=read_only, isolation=isolation))
 
-    async def run(self, work: Callable[Concatenate[AsyncSession, _P], Awaitable[_T]], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    async def run(
+        self, work: Callable[Concatenate[AsyncSession, _P], Awaitable[_T]], /, *args: _P.args, **kwargs: _P.kwargs
+    ) -> _T:
         """Run a coroutine function in one transaction; see `Database.run`."""
         return await self.unit().run(work, *args, **kwargs)
 

@@ -9,16 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from greenlet import getcurrent as current_greenlet
+from greenlet import getcurrent
 from sqlalchemy.orm import InstanceState, Load, Mapper, RelationshipProperty, Session, attributes, strategies
-from sqlalchemy.orm.base import PassiveFlag
-from sqlalchemy.orm.interfaces import CompileStateOption, LoaderStrategy
+from sqlalchemy.orm.base import PassiveFlag as PassiveFlag
+from sqlalchemy.orm.interfaces import CompileStateOption as CompileStateOption
+from sqlalchemy.orm.interfaces import LoaderStrategy
 from sqlalchemy.orm.path_registry import _DEFAULT_TOKEN
 from sqlalchemy.orm.strategy_options import _WildcardLoad
 from sqlalchemy.util import EMPTY_DICT
-from sqlalchemy.util.concurrency import in_greenlet
+from sqlalchemy.util.concurrency import in_greenlet as _in_greenlet
 
 Touched = Callable[[InstanceState[Any], PassiveFlag], Any]
+
+_load_everything: Any = _WildcardLoad
 
 _SELECT_STRATEGY = (("lazy", "select"),)
 _SELECTIN_STRATEGY = (("lazy", "selectin"),)
@@ -64,7 +67,7 @@ def lead_entities(compile_state: Any) -> Sequence[Any]:
 
 def current_root(compile_state: Any) -> Any | None:
     """Return the entity the chain of loads started at, or None for a statement of the user's own."""
-    path = compile_state.current_path
+    path: Any = compile_state.current_path
     return path[0] if path else None
 
 
@@ -90,7 +93,8 @@ def own_loads(options: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
         if isinstance(option, Load):
             for element in option.context:
                 if element.strategy is not None:
-                    yield tuple(element.path.natural_path)
+                    path: Any = element.path.natural_path
+                    yield tuple(path)
 
 
 def own_wildcard(options: Iterable[Any]) -> bool:
@@ -143,7 +147,7 @@ class _OnTouch(LoaderStrategy):
 
 def default_strategy(compile_state: Any, mapper_entities: Sequence[Any] | None) -> None:
     """Leave every relationship that no option names to its first touch."""
-    everything = _WildcardLoad()._set_relationship_strategy(_DEFAULT_TOKEN, {"lazy": "dal_on_touch"})
+    everything = _load_everything()._set_relationship_strategy(_DEFAULT_TOKEN, {"lazy": "dal_on_touch"})
     apply_load(everything, compile_state, mapper_entities)
 
 
@@ -152,17 +156,17 @@ def default_strategy(compile_state: Any, mapper_entities: Sequence[Any] | None) 
 
 def swap_touch(mapper: Mapper[Any], key: str, make: Callable[[Touched], Touched]) -> None:
     """Put a function in front of the class-level loader of an attribute."""
-    impl = mapper.class_manager[key].impl
+    impl: Any = mapper.class_manager[key].impl
     if getattr(impl, "callable_", None) is not None:
         impl.callable_ = make(impl.callable_)
 
 
 def swap_deferred(mapper: Mapper[Any], key: str, make: Callable[[Touched], Touched]) -> None:
     """Put a function in front of the loader that `defer()` options use for a column."""
-    prop = mapper.attrs[key]
+    prop: Any = mapper.attrs[key]
     strategy = prop._get_strategy(_DEFERRED_STRATEGY)
     if type(strategy) is strategies._DeferredColumnLoader:
-        swapped = _Deferred(prop, _DEFERRED_STRATEGY)
+        swapped: Any = _new_deferred(prop, _DEFERRED_STRATEGY)
         swapped.is_class_level = strategy.is_class_level
         swapped.make = make
         prop._strategies[_DEFERRED_STRATEGY] = swapped
@@ -181,6 +185,9 @@ class _Deferred(strategies._DeferredColumnLoader):
         return self.make(super()._load_for_state)(state, passive)
 
 
+_new_deferred: Any = _Deferred
+
+
 def swap_expired(mapper: Mapper[Any], make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
     """Put a function in front of the loader of expired columns and columns of sub-tables."""
     manager = mapper.class_manager
@@ -189,13 +196,15 @@ def swap_expired(mapper: Mapper[Any], make: Callable[[Callable[..., Any]], Calla
 
 def select_touch(prop: RelationshipProperty[Any]) -> Touched:
     """Return the loader of `lazy="select"` for a relationship that is mapped otherwise."""
-    loader: Touched = prop._get_strategy(_SELECT_STRATEGY)._load_for_state
+    strategy: Any = prop._get_strategy(_SELECT_STRATEGY)
+    loader: Touched = strategy._load_for_state
     return loader
 
 
 def by_primary_key(prop: RelationshipProperty[Any]) -> bool:
     """Tell whether a relationship can be answered from the identity map by primary key."""
-    return bool(prop._get_strategy(_SELECT_STRATEGY).use_get)
+    strategy: Any = prop._get_strategy(_SELECT_STRATEGY)
+    return bool(strategy.use_get)
 
 
 def without_sql(passive: PassiveFlag) -> PassiveFlag:
@@ -273,7 +282,7 @@ def selectin_load(prop: RelationshipProperty[Any], states: Sequence[InstanceStat
     first = states[0]
     session = first.session
     assert session is not None
-    loader = prop._get_strategy(_SELECTIN_STRATEGY)
+    loader: Any = prop._get_strategy(_SELECTIN_STRATEGY)
     loader._load_for_path(
         _Context(session, first.load_options),
         first.load_path,
@@ -290,3 +299,19 @@ def waits(session: Session) -> bool:
     """Tell whether a session is bound to an asyncio engine as a whole."""
     bind = session.bind
     return bind is not None and bind.dialect.is_async
+
+
+def set_loaded(state: InstanceState[Any], key: str, value: Any) -> None:
+    """Give an attribute the value the database has for it."""
+    impl: Any = state.manager[key].impl
+    impl.set_committed_value(state, state.dict, value)
+
+
+def in_greenlet() -> bool:
+    """Tell whether a wait for an asyncio driver is possible here."""
+    return _in_greenlet()
+
+
+def current_task() -> object:
+    """Return what tells one asyncio task that loads from another."""
+    return getcurrent()

@@ -109,7 +109,7 @@ class Batched:
                 state = by_key[tuple(row[: len(key_columns)])]
                 for key, value in zip(ordered, row[len(key_columns) :], strict=True):
                     if key not in state.dict and key not in state.committed_state:
-                        state.manager[key].impl.set_committed_value(state, state.dict, value)
+                        _internals.set_loaded(state, key, value)
         return LoaderCallableStatus.ATTR_WAS_SET if keys <= touch.state.dict.keys() else touch.stock()
 
     def _expired(self, touch: Touch) -> Any:

@@ -184,8 +184,6 @@ def _follow(path: Path, start: tuple[Any, Chain | None]) -> Iterator[Chain]:
         entity = _target(attribute) if _is_relationship(attribute) else None
     if len(done) == len(steps):
         yield from done
-    elif path.depth > 1 and len(done) >= len(path.steps):
-        yield from done
 
 
 def _is_relationship(attribute: QueryableAttribute[Any]) -> bool:

@@ -127,17 +127,17 @@ def _step_key(step: Step, anon_map: Any, bindparams: list[Any]) -> tuple[Any, ..
         step.parent._gen_cache_key(anon_map, bindparams),
         step.key,
         None if of_type is None else of_type._gen_cache_key(anon_map, bindparams),
-        *(criterion._gen_cache_key(anon_map, bindparams) for criterion in getattr(step, "_extra_criteria", ())),
+        *(criterion._gen_cache_key(anon_map, bindparams) for criterion in step._extra_criteria),
     )
 
 
 def _frozen(path: Path) -> tuple[Any, ...] | None:
     """Return what of a path survives pickling: attributes of plain classes, without criteria of their own."""
-    steps = []
+    steps: list[tuple[Any, str]] = []
     for step in path.steps:
         if isinstance(step, Named):
             steps.append((None, str(step)))
-        elif _aliased(path) or getattr(step, "_of_type", None) is not None or getattr(step, "_extra_criteria", ()):
+        elif _aliased(path) or getattr(step, "_of_type", None) is not None or step._extra_criteria:
             return None
         else:
             steps.append((step.class_, step.key))

@@ -41,7 +41,7 @@ def one_at_a_time(touch: Touch) -> Iterator[None]:
             hint=f"await users.load(found, {touch.name}) before, or await object.awaitable_attrs.{touch.key}, "
             f"or load it with the query: policy=eager({touch.name})",
         )
-    task = _internals.current_greenlet()
+    task = _internals.current_task()
     other, name = _loading.get(touch.session, (task, ""))
     if other is not task:
         raise UsageError(
