@@ -6,11 +6,9 @@ The same field names everywhere: `PoolConfig(min_pool_size=5)` in code, `connect
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
-import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import MappingProxyType
@@ -19,7 +17,7 @@ from typing import Any, Literal
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from dal._extras import require
+from dal._tables import as_table, known_keys, read_table
 from dal.durations import Duration, seconds
 from dal.errors import ConfigError
 
@@ -164,11 +162,11 @@ class DatabaseConfig:
             MissingExtra: A YAML file without `dal[yaml]`.
         """
         file = Path(path)
-        content = _expand(_parse(file), os.environ if environ is None else environ, str(file))
-        top = _known(content, {"database"}, f"{file}: ")
+        content = read_table(file, os.environ if environ is None else environ)
+        top = known_keys(content, {"database"}, f"{file}: ")
         if "database" not in top:
             raise ConfigError(f"{file}: the table 'database' is missing", hint="start the file with 'database:'")
-        table = _known(_table(top["database"], f"{file}: database"), _FILE_KEYS, f"{file}: database.")
+        table = known_keys(as_table(top["database"], f"{file}: database"), _FILE_KEYS, f"{file}: database.")
         if "url" not in table:
             raise ConfigError(f"{file}: database.url is missing", hint="url: postgresql+psycopg://user@host/database")
         return cls(
@@ -206,7 +204,6 @@ class DatabaseConfig:
 
 _POOL_KEYS = frozenset(item.name for item in fields(PoolConfig))
 _FILE_KEYS = frozenset({"url", "connection_pool", "policies", "policy"})
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
 def _seal(settings: object, **values: object) -> None:
@@ -251,36 +248,18 @@ def _url(value: object) -> URL:
     raise ConfigError("url: this is not a database URL", hint="postgresql+psycopg://user:password@host:5432/database") from None
 
 
-def _known(table: Mapping[str, Any], accepted: Iterable[str], where: str) -> Mapping[str, Any]:
-    names = sorted(accepted)
-    for key in table:
-        if key not in names:
-            near = difflib.get_close_matches(str(key), names, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(names)}"
-            raise ConfigError(f"{where}{key}: {_shown(key, table[key])} unknown key", hint=hint)
-    return table
-
-
-def _shown(key: object, value: object) -> str:
-    return "" if any(word in str(key).lower() for word in ("url", "pass", "secret")) else f"{value!r} under an"
-
-
-def _table(value: object, where: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise ConfigError(f"{where}: {value!r} is not a table", hint="write keys and values below it")
-    return value
-
-
 def _pool(table: object, where: str) -> PoolConfig:
-    return PoolConfig(**_known(_table(table, where.rstrip(".")), _POOL_KEYS, where))
+    return PoolConfig(**known_keys(as_table(table, where.rstrip(".")), _POOL_KEYS, where))
 
 
 def _policies(table: object, where: str) -> dict[str, PolicyConfig]:
-    return {name: _policy(_table(body, f"{where}.{name}"), f"{where}.{name}") for name, body in _table(table, where).items()}
+    return {
+        name: _policy(as_table(body, f"{where}.{name}"), f"{where}.{name}") for name, body in as_table(table, where).items()
+    }
 
 
 def _policy(body: Mapping[str, Any], where: str) -> PolicyConfig:
-    _known(body, {"eager", "otherwise"}, f"{where}.")
+    known_keys(body, {"eager", "otherwise"}, f"{where}.")
     paths = body.get("eager") or []
     if not isinstance(paths, list) or not all(_is_path(path) for path in paths):
         raise ConfigError(f"{where}.eager: {paths!r} is not accepted", hint="write a list such as [User.profile, User.orders]")
@@ -295,43 +274,6 @@ def _is_path(path: object) -> bool:
     return bool(names) and all(
         isinstance(name, str) and name.count(".") == 1 and name.replace(".", "").isidentifier() for name in names
     )
-
-
-def _parse(file: Path) -> Mapping[str, Any]:
-    try:
-        content = file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{file}: cannot be read ({error.strerror})", hint="check the path and its permissions") from error
-    if file.suffix == ".toml":
-        try:
-            return tomllib.loads(content)
-        except tomllib.TOMLDecodeError as error:
-            raise ConfigError(f"{file}: this is not TOML: {error}", hint="start with [database]") from error
-    if file.suffix in {".yaml", ".yml"}:
-        yaml = require("yaml", extra="yaml", purpose="reading a YAML configuration")
-        try:
-            return _table(yaml.safe_load(content), str(file))
-        except yaml.YAMLError as error:
-            raise ConfigError(f"{file}: this is not YAML: {error}", hint="start with 'database:'") from error
-    raise ConfigError(f"{file}: the ending {file.suffix!r} is not known", hint="use .yaml, .yml or .toml")
-
-
-def _expand(value: Any, environ: Mapping[str, str], where: str) -> Any:
-    if isinstance(value, str):
-        return _VARIABLE.sub(lambda match: _variable(match, environ, where), value)
-    if isinstance(value, dict):
-        return {key: _expand(item, environ, where) for key, item in value.items()}
-    return [_expand(item, environ, where) for item in value] if isinstance(value, list) else value
-
-
-def _variable(match: re.Match[str], environ: Mapping[str, str], where: str) -> str:
-    found = environ.get(match[1], match[2])
-    if found is None:
-        raise ConfigError(
-            f"{where}: ${{{match[1]}}} is used but the environment variable is not set",
-            hint=f"export {match[1]}=... or write ${{{match[1]}:-default}}",
-        )
-    return found
 
 
 def _typed(key: str, text: str) -> object:
