@@ -36,25 +36,31 @@ def main(folder: Path) -> None:
     written = init(folder / "migrations", metadata="example05_models:Base")
     print("wrote", [path.name for path in written])
 
-    with Database.embedded() as db:
-        with db.transaction() as session:
-            session.execute(text("DROP TABLE IF EXISTS alembic_version, example05_tickets"))
-        migrations = Migrations(db.engine, folder=folder / "migrations")
-        print("before:", *migrations.check())
-        created = migrations.new("create tickets")
-        assert created is not None
-        print("new:", created.message)
+    with Database.embedded() as server:
+        with server.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(text("DROP DATABASE IF EXISTS example05"))
+            connection.execute(text("CREATE DATABASE example05"))
+        with Database(server.url.set(database="example05")) as db:
+            migrate(db, folder)
 
-        with ThreadPoolExecutor(10) as instances:
-            applied = list(instances.map(lambda _: migrations.up(), range(10)))
-        print("ten instances applied", sum(map(len, applied)), "migration")
-        print("after:", migrations.check(), "up to date:", migrations.status().up_to_date)
 
-        with db.transaction() as session:
-            session.execute(text("ALTER TABLE example05_tickets ADD COLUMN by_hand integer"))
-        print("by hand:", *migrations.check())
+def migrate(db: Database, folder: Path) -> None:
+    migrations = Migrations(db.engine, folder=folder / "migrations")
+    print("before:", *migrations.check())
+    created = migrations.new("create tickets")
+    assert created is not None
+    print("new:", created.message)
 
-        print("took back:", [revision.message for revision in migrations.down("base")])
+    with ThreadPoolExecutor(10) as instances:
+        applied = list(instances.map(lambda _: migrations.up(), range(10)))
+    print("ten instances applied", sum(map(len, applied)), "migration")
+    print("after:", migrations.check(), "up to date:", migrations.status().up_to_date)
+
+    with db.transaction() as session:
+        session.execute(text("ALTER TABLE example05_tickets ADD COLUMN by_hand integer"))
+    print("by hand:", *migrations.check())
+
+    print("took back:", [revision.message for revision in migrations.down("base")])
 
 
 if __name__ == "__main__":
