@@ -5,14 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ScalarResult, Select
+from sqlalchemy import FromClause, ScalarResult, Select, inspect
 
-__all__ = ["explicit_froms", "needs_unique"]
+__all__ = ["explicit_froms", "needs_unique", "selected_entity"]
 
 
 def needs_unique(result: ScalarResult[Any]) -> bool:
     """Tell whether a joined collection made the rows repeat their entity, so that `unique()` has to be called."""
     return getattr(result, "_unique_filter_state", True) is not None
+
+
+def selected_entity(statement: Select[Any]) -> Any:
+    """Return the mapper or inspected alias that is all a statement selects, or None where it selects anything else."""
+    try:
+        columns = statement._raw_columns
+        annotations = [column._annotations for column in columns if isinstance(column, FromClause)]
+    except AttributeError:
+        described = statement.column_descriptions
+        source = described[0].get("entity")
+        return inspect(source) if source is not None and len(described) == 1 and described[0]["expr"] is source else None
+    return annotations[0].get("parententity") if len(columns) == len(annotations) == 1 else None
 
 
 def explicit_froms(statement: Select[Any]) -> Sequence[Any]:

@@ -10,7 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import BinaryExpression, ClauseElement, ColumnClause, ColumnElement, FromClause, ScalarSelect
+from sqlalchemy import (
+    BinaryExpression,
+    BindParameter,
+    ClauseElement,
+    ColumnClause,
+    ColumnElement,
+    FromClause,
+    ScalarSelect,
+    UnaryExpression,
+)
 from sqlalchemy.sql.expression import SelectBase, TextClause
 from sqlalchemy.sql.functions import FunctionElement
 
@@ -81,6 +90,12 @@ def tables_in(clause: Any) -> set[FromClause]:
         if isinstance(node, ColumnClause):
             if node.table is not None:
                 found.add(node.table)
+        elif isinstance(node, BinaryExpression):
+            pending += (node.left, node.right)
+        elif isinstance(node, UnaryExpression):
+            pending.append(node.element)
+        elif isinstance(node, BindParameter):
+            continue
         elif isinstance(node, FunctionElement) or not isinstance(node, (SelectBase, ScalarSelect, FromClause)):
             pending.extend(node.get_children())
     return found

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Alias, FromClause, Join, Select, select
+from sqlalchemy import Alias, FromClause, Join, Select, func, select
 from sqlalchemy.orm import ColumnProperty, InstrumentedAttribute, Mapper, class_mapper
 from sqlalchemy.orm.exc import UnmappedClassError
 
@@ -33,6 +33,7 @@ class Entity(Generic[T]):
         secondaries: The association tables of its many-to-many relationships.
         key: The attributes of its primary key.
         select: A plain `select(cls)`.
+        count: A plain `select(count(*))` of its rows.
     """
 
     cls: type[T]
@@ -41,6 +42,7 @@ class Entity(Generic[T]):
     secondaries: frozenset[FromClause]
     key: tuple[InstrumentedAttribute[Any], ...]
     select: Select[T]
+    count: Select[int]
 
     @property
     def name(self) -> str:
@@ -146,4 +148,5 @@ def _describe(cls: type[T]) -> Entity[T]:
         secondaries=frozenset(table for table in related if table is not None),
         key=tuple(each.class_attribute for each in properties if isinstance(each, ColumnProperty)),
         select=select(cls),
+        count=select(func.count()).select_from(cls),
     )

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, TypedDict, TypeVar, get_args
 
 from sqlalchemy import CompoundSelect, FromClause, Select, func, inspect, select
-from sqlalchemy.orm import Mapper, PropComparator, Session
+from sqlalchemy.orm import PropComparator, Session
 
 from dal.errors import UnsupportedError, UsageError
 from dal.repository import _internals, criteria
@@ -93,10 +93,9 @@ def counting(entity: Entity[T], written: tuple[Criterion[T], ...]) -> Select[int
     Raises:
         UsageError: As `read`.
     """
-    statement = read(entity, written)
     if written and isinstance(written[0], Select):
-        return select(func.count()).select_from(statement.order_by(None).subquery())
-    return statement.with_only_columns(func.count(), maintain_column_froms=True)
+        return select(func.count()).select_from(read(entity, written).order_by(None).subquery())
+    return entity.count.where(*conditions(entity, written, entity.tables)) if written else entity.count
 
 
 def locked(statement: Select[T], lock: Lock | None, entity: Entity[T], session: Session) -> Select[T]:
@@ -116,9 +115,9 @@ def locked(statement: Select[T], lock: Lock | None, entity: Entity[T], session: 
             "SQLite has no row locks: a writer locks the whole database",
             hint="leave lock= out on SQLite, or run this on PostgreSQL",
         )
-    described = inspect(statement.column_descriptions[0]["entity"])
+    described = _internals.selected_entity(statement)
     # Only the entity's own rows: PostgreSQL refuses to lock what an eager load joins from outside.
-    of = described.mapper.tables if isinstance(described, Mapper) else described.entity
+    of = described.mapper.tables if described.is_mapper else described.entity
     statement = statement.with_for_update(of=of, **_LOCKS[lock])
     # A row read under a lock has to replace what the session remembers of it, but not what it has yet to write.
     fresh = session.autoflush or not session.dirty
@@ -126,21 +125,15 @@ def locked(statement: Select[T], lock: Lock | None, entity: Entity[T], session: 
 
 
 def _check_select(entity: Entity[Any], statement: Select[Any]) -> None:
-    described = statement.column_descriptions
-    first = described[0]
-    source = first.get("entity")
-    inspected = (
-        inspect(source, raiseerr=False) if len(described) == 1 and source is not None and first["expr"] is source else None
-    )
-    mapper = getattr(inspected, "mapper", None)
-    if mapper is None or not mapper.isa(entity.mapper):
-        shown = ", ".join(str(each["name"]) for each in described)
+    source = _internals.selected_entity(statement)
+    if source is None or not source.mapper.isa(entity.mapper):
+        shown = ", ".join(str(each["name"]) for each in statement.column_descriptions)
         raise UsageError(
             f"a repository of {entity.name} returns {entity.name} objects, and this select() returns {shown}",
             hint=f"pass select({entity.name}), or send this one with session.execute()",
         )
     where = statement.whereclause
-    if where is None or (source is entity.cls and not criteria.foreign_tables(where, entity.tables)):
+    if where is None or (source is entity.mapper and not criteria.foreign_tables(where, entity.tables)):
         return
     foreign = criteria.foreign_tables(where, _contained(entity, statement))
     if foreign:
@@ -150,7 +143,7 @@ def _check_select(entity: Entity[Any], statement: Select[Any]) -> None:
 
 def _contained(entity: Entity[Any], statement: Select[Any]) -> frozenset[FromClause]:
     found: set[FromClause] = set()
-    if statement.column_descriptions[0]["entity"] is entity.cls:
+    if _internals.selected_entity(statement) is entity.mapper:
         found |= entity.tables
     for element in statement.columns_clause_froms:
         found.update(flatten(element))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Column, ForeignKey, Integer, MetaData, String, Table, func, select
 from sqlalchemy.orm import (
@@ -48,7 +48,9 @@ class User(Base):
     updated_at: Mapped[dt.datetime | None] = mapped_column(onupdate=lambda: dt.datetime(2026, 1, 1))
     orders: Mapped[list[Order]] = relationship(back_populates="user", order_by="Order.total.desc()")
     tags: Mapped[list[Tag]] = relationship(secondary=user_tag, back_populates="users")
-    order_count: Mapped[int]
+
+    if TYPE_CHECKING:
+        order_count: Mapped[int]
 
 
 class Order(Base):

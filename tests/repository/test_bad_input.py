@@ -10,6 +10,8 @@ from dal.errors import UnsupportedError, UsageError
 from tests.repository.conftest import SQLITE, Door, done
 from tests.repository.models import Engineer, Order, Tag, User, user_tag
 
+pytestmark = SQLITE  # nothing here reaches a database
+
 
 async def refused(door: Door, call: Any, match: str | None = None) -> UsageError:
     """Expect a UsageError with a hint, before any statement."""
@@ -136,7 +138,6 @@ async def test_unmapped_classes(door: Door) -> None:
         await refused(door, lambda cls=cls: door.repository(cls))
 
 
-@SQLITE
 async def test_lock_without_row_locks(door: Door) -> None:
     users = door.repository(User)
     error = await refused(door, lambda: users.one(User.id == 1, lock="update"), "no row locks")
