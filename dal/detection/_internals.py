@@ -60,7 +60,9 @@ def asked(execution: Any) -> Asked | None:
         return public
     load = options.get(_LOAD_OPTIONS)
     if load is None:
-        return None
+        # The default options do not travel.
+        compiled = execution.compiled
+        return _OWN if compiled is not None and hasattr(compiled.compile_state, "global_attributes") else None
     parent, refreshed = load._lazy_loaded_from, load._refresh_state
     if parent is None and refreshed is None:
         path = compile_path(execution)

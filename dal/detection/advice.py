@@ -35,7 +35,7 @@ def path_to(group: Group, joined: dict[int, list[tuple[Any, ...]]]) -> tuple[lis
     above = group.loaded
     while above is not None:
         if id(above) in seen:
-            return [group.subject], above is group
+            return [group.subject], group.circular
         seen.add(id(above))
         if above.kind == LAZY:
             steps.insert(0, above.subject)
@@ -46,7 +46,7 @@ def path_to(group: Group, joined: dict[int, list[tuple[Any, ...]]]) -> tuple[lis
             steps[:0] = _joined_to(steps[0], above, joined.get(id(above), []))
             break
         above = above.loaded
-    return (steps if _fits(steps) else [group.subject]), False
+    return (steps if _fits(steps) else [group.subject]), group.circular
 
 
 def _joined_to(step: Any, above: Group, paths: list[tuple[Any, ...]]) -> list[Any]:

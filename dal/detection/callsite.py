@@ -73,7 +73,7 @@ def _kind_of(frame: FrameType) -> int:
 
 
 def _kind_of_path(path: str) -> int:
-    if path.startswith(_DAL + os.sep) and os.path.basename(path) in ("repository.py", "_repository.py"):
+    if path.startswith((os.path.join(_DAL, "repository") + os.sep, os.path.join(_DAL, "asyncio", "repository"))):
         return _REPOSITORY
     if path.startswith(_EXAMPLES):
         return _APPLICATION

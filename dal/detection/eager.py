@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["EagerLoads", "Expected"]
 
 _MOST_SAMPLES = 8
+_MOST_ROOTS = 500
+_Tree = dict[Any, Any]
 
 
 class Expected:
@@ -40,19 +42,25 @@ class EagerLoads:
         expected: What was loaded eagerly, by relationship and group.
         used: Relationships that were read.
         loaded: Objects made, by group and mapper.
-        rows: Rows fetched by groups that join collections, and how many of their statements told the number.
+        told: Rows that the driver says the statements of a group fetched.
+        rows: Rows that the objects of a group needed, counted from what was joined.
+        apart: Rows that the same objects need when each collection has a statement of its own.
     """
 
     def __init__(self) -> None:
         self.expected: dict[tuple[Any, int], Expected] = {}
         self.used: set[Any] = set()
         self.loaded: dict[int, Counter[Any]] = {}
-        self.rows: Counter[int] = Counter()
         self.told: Counter[int] = Counter()
+        self.rows: Counter[int] = Counter()
+        self.apart: Counter[int] = Counter()
         self._samples: dict[int, list[weakref.ref[Any]]] = {}
         self._scope: weakref.ref[Scope] | None = None
         self._last_run = 0
         self._last_group: Group | None = None
+        self._roots: list[Any] = []
+        self._roots_group: Group | None = None
+        self._trees: dict[int, _Tree] = {}
         self._joined: dict[str, tuple[tuple[Any, ...], ...]] = {}
         self._listening = False
 
@@ -81,8 +89,7 @@ class EagerLoads:
             return
         rows = getattr(cursor, "rowcount", -1)
         if isinstance(rows, int) and rows > 0:
-            self.rows[id(group)] += rows
-            self.told[id(group)] += 1
+            self.told[id(group)] += rows
         if not self._listening:
             self._scope = weakref.ref(scope)
             self._listening = True
@@ -92,6 +99,19 @@ class EagerLoads:
     def paths_of(self, group: Group) -> list[tuple[Any, ...]]:
         """Return the joined paths of a group."""
         return [found.path for found in self.expected.values() if found.group is group and found.joined]
+
+    def settle(self) -> None:
+        """Count the rows behind the objects of the last result that joined several collections, and let go of them."""
+        group, roots = self._roots_group, self._roots
+        if group is None:
+            return
+        self._roots, self._roots_group = [], None
+        tree = self._trees[id(group)]
+        seen: set[int] = set()
+        for root in roots:
+            together, apart = _rows(root, tree, seen)
+            self.rows[id(group)] += together
+            self.apart[id(group)] += apart
 
     def escaped(self, group: Group) -> bool:
         """Tell whether objects of a group are still in use, so that nobody can say yet what of them is read."""
@@ -103,6 +123,7 @@ class EagerLoads:
 
     def close(self) -> None:
         """Stop watching."""
+        self.settle()
         if self._listening:
             self._listening = False
             event.remove(Mapper, "load", self._on_load)
@@ -119,6 +140,8 @@ class EagerLoads:
             return
         self.expected[key] = Expected(relationship, group, path, joined=joined)
         self.loaded.setdefault(id(group), Counter())
+        if joined:
+            self._trees[id(group)] = _tree(self.paths_of(group))
         if relationship not in self.used:
             touches.watch(relationship, self)
 
@@ -135,11 +158,51 @@ class EagerLoads:
         if counts is None:
             return
         counts[state.mapper] += 1
+        if len(self._trees.get(id(group), ())) and self._is_root(state, group) and len(self._roots) < _MOST_ROOTS:
+            self._roots_group = group
+            self._roots.append(state.obj())
         samples = self._samples.setdefault(id(group), [])
         if len(samples) < _MOST_SAMPLES:
             target = state.obj()
             if target is not None:
                 samples.append(weakref.ref(target))
 
+    def _is_root(self, state: Any, group: Group) -> bool:
+        return bool(state.mapper.isa(group.subject)) if isinstance(group.subject, Mapper) else False
+
     def _on_pickle(self, state: Any, _: Any) -> None:
         self.used.update(state.mapper.relationships)
+
+
+def _tree(paths: list[tuple[Any, ...]]) -> _Tree:
+    """Nest joined paths: the relationships of the root, each with those below it."""
+    tree: _Tree = {}
+    for path in sorted(paths, key=len):
+        at = tree
+        for step in path:
+            if isinstance(step, RelationshipProperty):
+                at = at.setdefault(step, {})
+    return tree
+
+
+def _rows(target: Any, tree: _Tree, seen: set[int]) -> tuple[int, int]:
+    """Return how many rows an object makes in one joined statement, and in one statement for each relationship.
+
+    Separate statements fetch an object once however many others refer to it; `seen` says which were counted.
+    """
+    together, apart = 1, 1
+    for relationship, below in tree.items():
+        value = target.__dict__.get(relationship.key)
+        if value is None:
+            continue
+        joined = 0
+        for child in value if relationship.uselist else (value,):
+            rows, separate = _rows(child, below, seen)
+            joined += rows
+            if id(child) not in seen:
+                seen.add(id(child))
+                apart += separate
+            elif relationship.uselist:
+                apart += 1
+        together *= max(1, joined)
+    return together, apart

@@ -30,10 +30,11 @@ class Group:
         parents: Hashes of the objects that were loaded for, at most 64.
         batches: How many of them came from each result.
         loaded: The group that loaded the first parent, if it was seen.
+        circular: A later parent was loaded by the group itself: a walk from object to object.
     """
 
     __slots__ = (
-        "batches", "compiled", "count", "dialect", "isolated", "kind", "last_writes", "loaded", "parents", "places", "reads",
+        "batches", "circular", "compiled", "count", "dialect", "isolated", "kind", "last_writes", "loaded", "parents", "places", "reads",
         "repository", "rows", "seconds", "shape", "sql", "subject", "web", "writes", "_sites",
     )  # fmt: skip
 
@@ -51,6 +52,7 @@ class Group:
         self.parents: set[int] = set()
         self.batches: dict[int, int] = {}
         self.loaded: Group | None = None
+        self.circular = False
         self.isolated = 0
         self.last_writes = -1
         self.reads: Reads | None = None
@@ -102,7 +104,7 @@ class Reads:
         """Compare one more execution with the ones before."""
         found = marks(parameters)
         if sql is not self.first_sql and sql != self.first_sql:
-            self._compare_literals(sql)
+            self.varied |= _changed_literals(self.first_sql, sql)
         if found == self.last:
             if quick and transaction == self.transaction:
                 self.tight += 1
@@ -116,12 +118,13 @@ class Reads:
         self.longest = max(self.longest, self.last_size)
         self.changed_size += self.last_size != self.size
 
-    def _compare_literals(self, sql: str) -> None:
-        ours, theirs = literals(self.first_sql), literals(sql)
-        if len(ours) != len(theirs):
-            self.varied.add("#list")
-            return
-        self.varied.update(f"#{at}" for at, (one, other) in enumerate(zip(ours, theirs, strict=True)) if one[1] != other[1])
+
+def _changed_literals(ours: str, theirs: str) -> set[str]:
+    """Name the literals by which two texts of one shape differ."""
+    one, other = literals(ours), literals(theirs)
+    if len(one) != len(other):
+        return {"#list"}
+    return {f"#{at}" for at, (left, right) in enumerate(zip(one, other, strict=True)) if left[1] != right[1]}
 
 
 def _named(parameters: Any) -> list[tuple[str, Any]]:
@@ -143,17 +146,20 @@ class Writes:
         polled: How often a queue was asked for one row since the execution before.
     """
 
-    __slots__ = ("bulk", "first", "flush", "isolated", "polled", "polls", "savepoints", "single", "varied")
+    __slots__ = ("bulk", "first", "first_sql", "flush", "isolated", "polled", "polls", "savepoints", "single", "varied")
 
-    def __init__(self, parameters: Any) -> None:
+    def __init__(self, parameters: Any, sql: str) -> None:
         self.first = marks(parameters)
+        self.first_sql = sql
         self.varied: set[str] = set()
         self.single = self.bulk = self.isolated = self.polled = 0
         self.flush = self.savepoints = self.polls = -1
 
-    def add(self, parameters: Any, *, rows: int, flush: int | None, savepoints: int, polls: int) -> None:
+    def add(self, parameters: Any, sql: str, *, rows: int, flush: int | None, savepoints: int, polls: int) -> None:
         """Count one more execution; `flush` numbers the flush it belongs to, None outside of one."""
         self.varied.update(name for name, value in marks(parameters).items() if self.first.get(name, value) != value)
+        if sql is not self.first_sql and sql != self.first_sql:
+            self.varied |= _changed_literals(self.first_sql, sql)
         if rows > 1:
             self.bulk += 1
             self.flush = -1 if flush is None else flush

@@ -107,6 +107,7 @@ class Scope:
 
     def add(self, statement: Statement) -> None:
         """Count one execution."""
+        self.eager.settle()
         seconds = statement.ended - statement.started
         self.statements += 1
         self.seconds += seconds
@@ -208,8 +209,12 @@ class Scope:
 
     def _for_parent(self, group: Group, state: Any) -> None:
         run = state.runid or 0
-        if group.loaded is None and run:
-            group.loaded = self.group_of_run(run)
+        if run:
+            above = self.group_of_run(run)
+            if group.count == 0:
+                group.loaded = above
+            elif above is group:
+                group.circular = True
         group.add_parent(state.key or id(state), run)
 
     def _read(self, statement: Statement, shape: str, walk: Walk, entity: Any) -> Group:
@@ -231,12 +236,12 @@ class Scope:
         self._writes += 1
         group = self._group(WRITE, None, statement, shape, walk, (WRITE, shape, walk.key, self._unit(walk)))
         if group.writes is None:
-            group.writes = Writes(statement.parameters)
+            group.writes = Writes(statement.parameters, statement.sql)
             if statement.execution is not None:
                 group.compiled, group.dialect = statement.execution.compiled, statement.execution.dialect
         rows = 2 if statement.many else getattr(statement.cursor, "rowcount", 1)
         flush = self._flushes if walk.flushing else None
-        group.writes.add(statement.parameters, rows=rows, flush=flush, savepoints=self._savepoints, polls=self._polls)
+        group.writes.add(statement.parameters, statement.sql, rows=rows, flush=flush, savepoints=self._savepoints, polls=self._polls)
         return group
 
     # Groups and their bounds.

@@ -32,11 +32,11 @@ class _Watched(InstrumentedAttribute[Any]):
     def __get__(self, instance: object | None, owner: Any) -> Any:
         if instance is not None:
             _report(self.prop)
-        return super().__get__(instance, owner)
+        return InstrumentedAttribute.__get__(self, instance, owner)  # the report gave the class back
 
     def __set__(self, instance: object, value: Any) -> None:
         _report(self.prop)
-        super().__set__(instance, value)
+        InstrumentedAttribute.__set__(self, instance, value)
 
 
 _lock = threading.Lock()

@@ -1,7 +1,7 @@
 """Two collections joined in one statement multiply each other: ten orders and ten addresses make a hundred rows.
 
-The number of rows is the database's own where the driver tells it (psycopg, the MariaDB drivers), else an estimate from the
-objects that were made.
+The number of rows is the database's own where the driver tells it (psycopg, the MariaDB drivers), else it is counted from the
+objects that were made. It is held against the rows that one statement for each collection would fetch.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ def judge(scope: Scope) -> list[tuple[Finding, Group]]:
         collections = [path for path in scope.eager.paths_of(group) if path[-1].uselist]
         apart = [pair for pair in combinations(collections, 2) if not _nested(*pair)]
         if apart:
-            rows, objects, measured = _rows(scope, group, collections)
-            if rows >= _LEAST_FACTOR * objects and rows - objects >= _LEAST_WASTE:
+            rows, objects, measured = _rows(scope, group)
+            if objects and rows >= _LEAST_FACTOR * objects and rows - objects >= _LEAST_WASTE:
                 found.append((_finding(group, collections, rows=rows, objects=objects, measured=measured), group))
     return found
 
@@ -40,21 +40,10 @@ def _nested(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
     return long[: len(short)] == short
 
 
-def _rows(scope: Scope, group: Group, collections: list[tuple[Any, ...]]) -> tuple[int, int, bool]:
-    counts = scope.eager.loaded.get(id(group), {})
-    objects = sum(counts.values())
-    measured = scope.eager.rows.get(id(group), 0)
-    if measured:
-        return measured, objects, True
-    root = group.subject
-    roots = sum(count for mapper, count in counts.items() if mapper.isa(root)) if root is not None else 0
-    if not roots:
-        return 0, objects, False
-    rows = float(roots)
-    for path in collections:
-        children = sum(count for mapper, count in counts.items() if mapper.isa(path[-1].mapper))
-        rows *= max(1.0, children / roots)
-    return round(rows), objects, False
+def _rows(scope: Scope, group: Group) -> tuple[int, int, bool]:
+    """Return the rows that were fetched, those that separate statements need, and whether the driver told."""
+    told, counted = scope.eager.told.get(id(group), 0), scope.eager.rows.get(id(group), 0)
+    return max(told, counted), scope.eager.apart.get(id(group), 0), told > 0
 
 
 def _finding(group: Group, collections: list[tuple[Any, ...]], *, rows: int, objects: int, measured: bool) -> MultipliedRows:

@@ -11,7 +11,7 @@ from typing import Any
 
 from dal.detection.advice import eager_lines, name_of, path_to
 from dal.detection.findings import Finding, NPlusOne
-from dal.detection.groups import COLUMN, EAGER, LAZY, READ, Group
+from dal.detection.groups import COLUMN, LAZY, READ, Group
 from dal.detection.scope import Scope
 
 __all__ = ["judge"]
@@ -27,11 +27,14 @@ def judge(scope: Scope, told: set[Any]) -> list[tuple[Finding, Group]]:
     Returns:
         Findings with the group each is about.
     """
-    groups = [group for group in scope.groups.values() if group.kind == LAZY]
+    groups = sorted((group for group in scope.groups.values() if group.kind == LAZY), key=_depth)
     joined = {id(group): scope.eager.paths_of(group) for group in scope.groups.values() if group.kind == READ}
-    found: list[tuple[Finding, Group]] = [
-        (_finding(group, joined), group) for group in groups if _is_n_plus_one(group, scope.threshold, told)
-    ]
+    found: list[tuple[Finding, Group]] = []
+    known: set[int] = set()
+    for group in groups:
+        if _is_n_plus_one(group, scope.threshold, told, known):
+            known.add(id(group))
+            found.append((_finding(group, joined), group))
     relationships = {group.subject for _, group in found}
     # The same relationship of one result, read in several places of which none alone is a loop.
     scattered: dict[Any, list[Group]] = defaultdict(list)
@@ -48,16 +51,26 @@ def judge(scope: Scope, told: set[Any]) -> list[tuple[Finding, Group]]:
     return found
 
 
-def _is_n_plus_one(group: Group, threshold: int, told: set[Any]) -> bool:
+def _depth(group: Group) -> int:
+    """Count the lazy loads above a group, so that a chain is judged from its start."""
+    depth, above, seen = 0, group.loaded, {id(group)}
+    while above is not None and id(above) not in seen:
+        seen.add(id(above))
+        depth += 1
+        above = above.loaded
+    return depth
+
+
+def _is_n_plus_one(group: Group, threshold: int, told: set[Any], known: set[int]) -> bool:
     if len(group.parents) < threshold:
         return False
-    if any(batch and times >= threshold for batch, times in group.batches.items()):
+    if group.circular or any(batch and times >= threshold for batch, times in group.batches.items()):
         return True
     above = group.loaded
     if above is None:
         return False
-    if above.kind in (LAZY, EAGER):
-        return True
+    if above.kind == LAZY:
+        return id(above) in known
     parent = getattr(group.subject, "parent", None)
     return above.kind in (READ, COLUMN) and parent is not None and any(parent.common_parent(mapper) for mapper in told)
 

@@ -22,6 +22,9 @@ def judge(scope: Scope) -> list[tuple[Finding, Group]]:
     found: list[tuple[Finding, Group]] = []
     unused = [expected for expected in scope.eager.expected.values() if expected.relationship not in scope.eager.used]
     for expected in unused:
+        if expected.joined and expected.relationship.lazy in ("joined", False) and not expected.relationship.uselist:
+            # The mapping joins one row to one row for everybody; some will not need it, and a join more is cheap.
+            continue
         objects = _objects(scope, expected)
         if objects >= _LEAST and not scope.eager.escaped(expected.group):
             found.append((_finding(expected, objects), expected.group))

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dal.detection.advice import shortened
 from dal.detection.findings import Finding, RowByRowWrites
+from dal.detection.fingerprint import literals
 from dal.detection.groups import WRITE, Group, Writes
-from dal.detection.roles import roles
 from dal.detection.scope import Scope
 
 __all__ = ["judge"]
@@ -37,32 +37,26 @@ def _is_finding(group: Group, writes: Writes) -> bool:
 
 def _another_row(group: Group, writes: Writes) -> bool:
     """Tell whether the condition changed, so that each statement wrote another row."""
-    text, where, _ = group.sql.upper().partition("WHERE")
-    if not where:
+    where = group.sql.upper().find("WHERE")
+    if where < 0 or not writes.varied:
         return False
-    if not writes.varied:
-        return False
-    return any(name.startswith("#") or _in_condition(name, group, len(text)) for name in writes.varied)
+    return any(_in_condition(name, group, where) for name in writes.varied)
 
 
 def _in_condition(name: str, group: Group, where: int) -> bool:
-    if name.isdigit():
-        placeholders = group.sql[:where].count("?") + group.sql[:where].count("%s")
-        return int(name) >= placeholders
-    positions = [group.sql.find(mark) for mark in (f":{name}", f"%({name})s")]
-    if max(positions) >= 0:
-        return max(positions) > where
-    return _named_in_condition(name, group)
-
-
-def _named_in_condition(name: str, group: Group) -> bool:
-    """Look a parameter up by its order where the text has only question marks."""
+    """Tell whether a parameter or literal belongs to WHERE and not to SET."""
+    if name.startswith("#"):
+        at = int(name[1:])
+        known = literals(group.sql)
+        return at < len(known) and known[at][0] > where
+    named = max(group.sql.find(mark) for mark in (f":{name}", f"%({name})s"))
+    if named >= 0:
+        return named > where
     order = getattr(group.compiled, "positiontup", None) or ()
-    if name not in order:
-        return name in roles(group)
-    where = group.sql.upper().find("WHERE")
-    before = group.sql[:where].count("?") + group.sql[:where].count("%s")
-    return order.index(name) >= before
+    position = order.index(name) if name in order else int(name) if name.isdigit() else None
+    if position is None:
+        return True
+    return position >= group.sql[:where].count("?") + group.sql[:where].count("%s")
 
 
 def _finding(group: Group, writes: Writes) -> RowByRowWrites:
