@@ -72,7 +72,8 @@ def create_cluster(cluster: Path, *, binaries: Path, owner: Owner, sync: bool) -
             (staging / "cluster").rename(made)
         adopt_cluster(made, owner=owner)
         if sync:
-            _sync(made)
+            # At once for its thousand files; file by file it takes seconds.
+            os.sync()
         made.rename(cluster)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -89,16 +90,6 @@ def adopt_cluster(cluster: Path, *, owner: Owner) -> None:
     (cluster / "pg_ident.conf").write_text(f'dal "{_account_name()}" all\n')
     cluster.chmod(0o700)
     owner.own(cluster)
-
-
-def _sync(folder: Path) -> None:
-    for parent, _, files in os.walk(folder):
-        for path in (*(os.path.join(parent, name) for name in files), parent):
-            fd = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)
 
 
 def _account_name() -> str:

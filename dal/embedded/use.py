@@ -69,9 +69,13 @@ class Use:
         joined: list[FileLock] = []
 
         def is_joined() -> bool:
-            make_folder(service.folder)
-            self._sign_in()
-            lock = FileLock(service.folder / "users.lock")
+            try:
+                make_folder(service.folder)
+                self._sign_in()
+                lock = FileLock(service.folder / "users.lock")
+            except FileNotFoundError:
+                # The last user of a temporary one is removing it.
+                return False
             if lock.acquire(shared=True) and lock.is_current():
                 joined.append(lock)
                 return True
@@ -136,8 +140,8 @@ class Use:
 
     def _is_over(self) -> bool:
         if not self._lock.is_current():
-            # Being removed, removed, or removed and made anew by somebody else.
-            return not self._service.folder.exists() or (self._service.folder / "users.lock").exists()
+            # Removed; somebody else may have made it anew.
+            return True
         if self._has_others():
             return True
         if self._lock.acquire():

@@ -7,6 +7,7 @@ its orders come as JSON on standard input.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import json
@@ -78,7 +79,11 @@ def clean(folder: Path, *, socket_folder: Path | None, temporary: bool) -> None:
     if socket_folder is not None:
         shutil.rmtree(socket_folder, ignore_errors=True)
     if temporary:
-        shutil.rmtree(folder, ignore_errors=True)
+        # Out of the way first: a new user of the folder must not meet half of it.
+        removed = folder.with_name(f"{folder.name}.removed-{os.getpid()}")
+        with contextlib.suppress(FileNotFoundError):
+            folder.rename(removed)
+        shutil.rmtree(removed, ignore_errors=True)
 
 
 def _is_at(path: Path, fd: int) -> bool:
