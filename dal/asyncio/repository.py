@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from dal.loading import Policy
 from dal.repository import Attribute, Criterion, Explanation, Filter, Lock, Order, Path, Repository, Values
+from dal.repository.entities import entity_of
 from dal.repository.generic import argument_of, resolve
 
 __all__ = ["AsyncRepository"]
@@ -60,7 +61,7 @@ class AsyncRepository(Generic[T]):
         if policy is not None:
             self.policy = policy
         self._cls: type[T] = resolve(self._argument, type(self)) if entity is None else entity
-        self._over(self.session.sync_session)
+        entity_of(self._cls)
 
     @property
     def session(self) -> AsyncSession:

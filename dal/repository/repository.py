@@ -44,13 +44,13 @@ class Repository(Generic[T]):
         UsageError: The class is not mapped, or none was named.
 
     Example:
-        >>> from sqlalchemy import create_engine
-        >>> from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+        >>> from sqlalchemy import Integer, String, create_engine
+        >>> from sqlalchemy.orm import DeclarativeBase, Session, mapped_column
         >>> class Base(DeclarativeBase): ...
         >>> class User(Base):
         ...     __tablename__ = "users"
-        ...     id: Mapped[int] = mapped_column(primary_key=True)
-        ...     name: Mapped[str]
+        ...     id = mapped_column(Integer, primary_key=True)
+        ...     name = mapped_column(String)
         >>> class Users(Repository[User]): ...
         >>> engine = create_engine("sqlite://")
         >>> Base.metadata.create_all(engine)

@@ -126,7 +126,7 @@ def locked(statement: Select[T], lock: Lock | None, entity: Entity[T], session: 
 
 def _check_select(entity: Entity[Any], statement: Select[Any]) -> None:
     source = _internals.selected_entity(statement)
-    if source is None or not source.mapper.isa(entity.mapper):
+    if source is not entity.mapper and (source is None or not source.mapper.isa(entity.mapper)):
         shown = ", ".join(str(each["name"]) for each in statement.column_descriptions)
         raise UsageError(
             f"a repository of {entity.name} returns {entity.name} objects, and this select() returns {shown}",
