@@ -141,6 +141,7 @@ class ConnectionPool(Pool):
             max_size=max_pool_size,
             runtime=Tasks() if self._dialect.is_async else Threads(),
         )
+        self._take, self._patience = self._core.take, self.config.connection_timeout
         self._options: dict[str, Any] = {
             "validation_timeout": validation_timeout,
             "keepalive": keepalive,
@@ -222,7 +223,7 @@ class ConnectionPool(Pool):
         return f"{now.size} of at most {now.max_size} connections: {now.in_use} in use, {now.idle} idle; {now.waiting} waiting"
 
     def _do_get(self) -> ConnectionPoolEntry:
-        return self._core.take(self.config.connection_timeout, _SITE_DEPTH).thing
+        return self._take(self._patience, _SITE_DEPTH).thing
 
     def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
         entry: Entry[ConnectionPoolEntry] = record.record_info[eviction.ENTRY]  # type: ignore[index]

@@ -48,8 +48,9 @@ class Core(Generic[T]):
         self.complaint = ""
         self.shelf: Shelf[T] = Shelf(min_size, max_size)
         self.maker = Maker(name, self.shelf, hooks, lifetimes, runtime=runtime, observers=self.observers)
-        self._bypass = hooks.bypass
-        self._identity, self._site = runtime.identity, runtime.site
+        # Bound once: every borrow and return goes through them.
+        self._idle, self._waits, self._uses = self.shelf.idle, self.shelf.tally.waits, self.shelf.tally.uses
+        self._bypass, self._identity, self._site = hooks.bypass, runtime.identity, runtime.site
         forks.watch(self)
 
     def take(self, timeout: float, depth: int = 1) -> Entry[T]:
@@ -63,11 +64,12 @@ class Core(Generic[T]):
             PoolTimeout: None came free in time.
             UsageError: The pool is closed.
         """
-        shelf = self.shelf
         began = now = monotonic()
         while True:
-            with shelf.lock:
-                entry = shelf.idle.pop() if shelf.idle and shelf.serving else None
+            try:
+                entry = self._idle.pop() if self.shelf.serving else None
+            except IndexError:
+                entry = None
             if entry is None:
                 entry = self._wait(began, began + timeout)
                 now = monotonic()
@@ -92,31 +94,41 @@ class Core(Generic[T]):
         entry.holder = self._identity()
         entry.site = self._site(depth)
         entry.statement = ""
-        shelf.tally.waits.append(now - began)
+        self._waits.append(now - began)
         return entry
 
     def give_back(self, entry: Entry[T]) -> None:
         """Return a borrowed object: to the first in the queue, or to the top of the stack."""
         shelf, now = self.shelf, monotonic()
         used = now - entry.taken
+        entry.used += used
+        entry.uses += 1
+        self._uses.append(used)
         entry.returned = now
         if used < _LONG_USE:
             # What was out for long may have been silent for long: it proves itself again when borrowed.
             entry.proven = now
-        fit = now < entry.retire_at
-        with shelf.lock:
-            shelf.end_use(entry, used)
-            if fit:
+        entry.taken = 0.0
+        if now >= entry.retire_at:
+            self.discard("lifetime" if entry.retire_at else "retired", entry)
+        elif shelf.waiters:
+            with shelf.lock:
                 shelf.put(entry)
+        else:
+            self._idle.append(entry)
+            # Looked at after the entry can be seen: who queued up or retired it meanwhile has missed it.
+            if shelf.waiters or not entry.retire_at:
+                self._reconsider(entry)
         if self.observers:
             self.tell(Returned(self.name, used))
-        if not fit:
-            self.discard("lifetime" if entry.retire_at else "retired", entry)
 
     def drop(self, entry: Entry[T], reason: str = "broken") -> None:
         """Return a borrowed object that is of no more use."""
-        with self.shelf.lock:
-            self.shelf.end_use(entry, monotonic() - entry.taken)
+        used = monotonic() - entry.taken
+        entry.used += used
+        entry.uses += 1
+        self._uses.append(used)
+        entry.taken = 0.0
         self.discard(reason, entry)
 
     def discard(self, reason: str, *entries: Entry[T]) -> None:
@@ -152,8 +164,7 @@ class Core(Generic[T]):
             self.shelf.epoch += 1
             for entry in list(self.shelf.entries):
                 entry.retire_at = entry.expires = 0.0
-            gone = list(self.shelf.idle)
-            self.shelf.idle.clear()
+            gone = self.shelf.clear()
         self.discard(reason, *gone)
 
     def start(self) -> None:
@@ -212,6 +223,13 @@ class Core(Generic[T]):
         for observer in list(self.observers):
             state(observer, fact)
 
+    def _reconsider(self, entry: Entry[T]) -> None:
+        with self.shelf.lock:
+            retired = not entry.retire_at and self.shelf.pick(entry)
+            self.shelf.serve()
+        if retired:
+            self.discard("retired", entry)
+
     def _wait(self, began: float, deadline: float) -> Entry[T]:
         shelf = self.shelf
         if not shelf.running or shelf.closed or self.runtime.moved():
@@ -263,8 +281,7 @@ class Core(Generic[T]):
         """Destroy what a check found useless, and doubt the others: all of them when there was no answer in time."""
         if verdict is _SILENT:
             with self.shelf.lock:
-                silent = list(self.shelf.idle)
-                self.shelf.idle.clear()
+                silent = self.shelf.clear()
             self.discard("silent", entry, *silent)
         else:
             if entry.returned == entry.born:

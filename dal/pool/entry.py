@@ -38,7 +38,9 @@ class Entry(Generic[T]):
         taken: When it was borrowed; 0 while it is not in use.
         holder: Identity of the borrowing thread or task.
         site: The line that borrowed it.
-        reported: Whether a leak of this borrow has been logged.
+        used: Seconds in use, over all borrows that have ended.
+        uses: Borrows that have ended.
+        reported: When the borrow began that was logged as a leak.
         statement: What was last done with it in this borrow.
         complaint: Why the last check failed.
         peek: Looks without waiting whether something has happened to it: called with 0, true means look closer.
@@ -60,16 +62,19 @@ class Entry(Generic[T]):
         "statement",
         "taken",
         "thing",
+        "used",
+        "uses",
     )
 
     def __init__(self, thing: T, now: float) -> None:
         self.thing = thing
         self.born = self.proven = self.returned = now
         self.retire_at = self.expires = float("inf")
-        self.taken = 0.0
+        self.taken = self.used = 0.0
+        self.uses = 0
         self.holder = 0
         self.site: Site | None = None
         self.statement = self.complaint = ""
         self.peek: Callable[[int], object] = _nothing_happened
-        self.reported = False
+        self.reported = 0.0
         self.probe: Any = None

@@ -122,9 +122,9 @@ def _report_leaks(core: Core[T], now: float) -> None:
     if not threshold:
         return
     with core.shelf.lock:
-        found = [entry for entry in core.shelf.in_use() if now - entry.taken > threshold and not entry.reported]
+        found = [entry for entry in core.shelf.in_use() if now - entry.taken > threshold and entry.reported != entry.taken]
         for entry in found:
-            entry.reported = True
+            entry.reported = entry.taken
         core.shelf.tally.leaks += len(found)
     for entry in found:
         _log.warning("the pool %r may leak: %s", core.name, exhaustion.holder(core, entry, now))

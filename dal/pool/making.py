@@ -104,7 +104,7 @@ class Maker(Generic[T]):
     def _make(self, epoch: int) -> None:
         started = monotonic()
         try:
-            thing = self._hooks.make()
+            entry = self._made()
         except Exception as error:
             self._failed(error, monotonic() - started)
             return
@@ -112,9 +112,6 @@ class Maker(Generic[T]):
             with self._shelf.lock:
                 self._shelf.opening -= 1
             raise
-        entry = Entry(thing, monotonic())
-        self._lifetimes.begin(entry, entry.born)
-        self._hooks.prepare(entry)
         with self._shelf.lock:
             self._shelf.opening -= 1
             self._shelf.tally.connecting_seconds += entry.born - started
@@ -128,11 +125,22 @@ class Maker(Generic[T]):
                 self._shelf.put(entry)
                 more = self.summon()
         if not current:
-            self._hooks.destroy(thing)
+            self._hooks.destroy(entry.thing)
             return
         self.start(more)
         for observer in self._observers:
             state(observer, Opened(self._name, entry.born - started))
+
+    def _made(self) -> Entry[T]:
+        thing = self._hooks.make()
+        entry = Entry(thing, monotonic())
+        self._lifetimes.begin(entry, entry.born)
+        try:
+            self._hooks.prepare(entry)
+        except BaseException:
+            self._hooks.destroy(thing)
+            raise
+        return entry
 
     def _failed(self, error: BaseException, took: float) -> None:
         now = monotonic()

@@ -22,8 +22,10 @@ T = TypeVar("T")
 class Shelf(Generic[T]):
     """The state of a pool. Every method but `stats` is called with `lock` held.
 
-    The lock is reentrant, and each step leaves a state that another return of an object may find: the garbage collector may
-    return a forgotten object in the middle of anything, on the very thread that holds the lock.
+    Idle objects are taken and laid down without the lock, by the atomic operations of a deque. Who queues up looks at the stack
+    after it can be seen in the queue, who lays down looks at the queue after that: one of the two sees the other. The lock is
+    reentrant, and each step leaves a state that a return may find: the garbage collector may return a forgotten object in the
+    middle of anything, on the very thread that holds the lock.
     """
 
     __slots__ = (
@@ -45,17 +47,20 @@ class Shelf(Generic[T]):
 
     def __init__(self, min_size: int, max_size: int) -> None:
         self.min_size, self.max_size = min_size, max_size
+        self.idle: deque[Entry[T]] = deque()
+        self.waiters: deque[Waiter] = deque()
+        self.tally = Tally()
         self.reset()
 
     def reset(self) -> None:
         """Begin anew, with another lock: in a forked child the old one may be held by a thread that is not there."""
         self.lock = threading.RLock()
-        self.idle: deque[Entry[T]] = deque()
-        self.waiters: deque[Waiter] = deque()
+        self.idle.clear()
+        self.waiters.clear()
+        self.tally.reset()
         self.entries: set[Entry[T]] = set()
         self.opening = self.checking = self.epoch = 0
         self.running = self.suspended = self.closed = self.serving = False
-        self.tally = Tally()
 
     @property
     def size(self) -> int:
@@ -77,15 +82,6 @@ class Shelf(Generic[T]):
                 return
         self.idle.append(entry)
 
-    def end_use(self, entry: Entry[T], used: float) -> None:
-        """Count a borrow that has ended after `used` seconds."""
-        tally = self.tally
-        tally.returned += 1
-        tally.in_use_seconds += used
-        tally.uses.append(used)
-        entry.taken = 0.0
-        entry.reported = False
-
     def put_back(self, entry: Entry[T]) -> None:
         """Return a checked object to the queue or to its old place in the stack, so that checking keeps nothing warm."""
         if self.serving and self.waiters:
@@ -99,8 +95,21 @@ class Shelf(Generic[T]):
 
     def serve(self) -> None:
         """Hand idle objects to the queue; for when it could not be done as they came."""
-        while self.serving and self.idle and self.waiters:
-            self.put(self.idle.pop())
+        while self.serving and self.waiters:
+            try:
+                entry = self.idle.pop()
+            except IndexError:
+                return
+            self.put(entry)
+
+    def clear(self) -> list[Entry[T]]:
+        """Take all off the stack; one by one, since a borrower may take one at any moment."""
+        taken = []
+        try:
+            while True:
+                taken.append(self.idle.pop())
+        except IndexError:
+            return taken
 
     def pick(self, entry: Entry[T]) -> bool:
         """Take one certain object off the stack; False when it is not there any more."""
@@ -116,6 +125,8 @@ class Shelf(Generic[T]):
             return False
         self.entries.remove(entry)
         self.tally.closed += 1
+        self.tally.returned += entry.uses
+        self.tally.in_use_seconds += entry.used
         self.tally.alive_seconds += now - entry.born
         return True
 
@@ -128,17 +139,18 @@ class Shelf(Generic[T]):
         with self.lock:
             tally = self.tally
             held = self.in_use()
-            used = tally.in_use_seconds + sum(now - entry.taken for entry in held)
-            alive = tally.alive_seconds + sum(now - entry.born for entry in list(self.entries))
+            entries = list(self.entries)
+            used = tally.in_use_seconds + sum(entry.used for entry in entries) + sum(now - entry.taken for entry in held)
+            alive = tally.alive_seconds + sum(now - entry.born for entry in entries)
             return PoolStats(
-                size=len(self.entries),
+                size=len(entries),
                 idle=len(self.idle),
                 in_use=len(held),
                 opening=self.opening,
                 waiting=len(self.waiters),
                 min_size=self.min_size,
                 max_size=self.max_size,
-                acquired=tally.returned + len(held),
+                acquired=tally.returned + sum(entry.uses for entry in entries) + len(held),
                 timeouts=tally.timeouts,
                 opened=tally.opened,
                 failed_opens=tally.failed_opens,

@@ -83,7 +83,10 @@ class PoolStats:
 
 
 class Tally:
-    """The counters behind `PoolStats`; changed under the pool's lock, the two windows by atomic appends."""
+    """The counters behind `PoolStats`; changed under the pool's lock, the two windows by atomic appends.
+
+    What living objects have done is kept with them and added when they are destroyed.
+    """
 
     __slots__ = (
         "alive_seconds",
@@ -102,8 +105,14 @@ class Tally:
     )
 
     def __init__(self) -> None:
+        self.waits: deque[float] = deque(maxlen=_WINDOW)
+        self.uses: deque[float] = deque(maxlen=_WINDOW)
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin counting anew."""
         self.opened = self.failed_opens = self.closed = self.failed_checks = 0
         self.returned = self.timeouts = self.leaks = 0
         self.waited_seconds = self.connecting_seconds = self.in_use_seconds = self.alive_seconds = 0.0
-        self.waits: deque[float] = deque(maxlen=_WINDOW)
-        self.uses: deque[float] = deque(maxlen=_WINDOW)
+        self.waits.clear()
+        self.uses.clear()
