@@ -11,7 +11,7 @@ from dal.errors import ServerError
 if TYPE_CHECKING:
     import psycopg
 
-__all__ = ["create_database", "drop_database", "promote"]
+__all__ = ["connect", "create_database", "drop_database", "promote"]
 
 
 def create_database(url: URL, *, template: str | None = None) -> None:
@@ -29,7 +29,7 @@ def create_database(url: URL, *, template: str | None = None) -> None:
     import psycopg
     from psycopg import sql
 
-    with _maintenance(url) as connection:
+    with connect(url.set(database="postgres")) as connection:
         unsafe = connection.execute("SELECT current_setting('fsync') = 'off'").fetchone() == (True,)
         statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY {}").format(
             sql.Identifier(url.database or ""),
@@ -53,15 +53,8 @@ def drop_database(url: URL) -> None:
     """
     from psycopg import sql
 
-    with _maintenance(url) as connection:
+    with connect(url.set(database="postgres")) as connection:
         connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(url.database or "")))
-
-
-def _maintenance(url: URL) -> psycopg.Connection[tuple[Any, ...]]:
-    import psycopg
-
-    libpq = url.set(drivername="postgresql", database="postgres").render_as_string(hide_password=False)
-    return psycopg.connect(libpq, autocommit=True)
 
 
 def promote(conninfo: str) -> None:
@@ -84,3 +77,17 @@ def promote(conninfo: str) -> None:
             ) from error
     if not promoted:
         raise ServerError("the replica was not promoted within 60 s", hint="see its log: recovery does not come to an end")
+
+
+def connect(url: URL) -> psycopg.Connection[tuple[Any, ...]]:
+    """Connect in autocommit, past any pool.
+
+    Args:
+        url: The database, with whatever driver.
+    """
+    import psycopg
+
+    # By way of the dialect, because a rendered URL with a space in it is not one that libpq reads.
+    url = url.set(drivername="postgresql+psycopg")
+    _, parameters = url.get_dialect()().create_connect_args(url)
+    return psycopg.connect(**parameters, autocommit=True)

@@ -226,4 +226,4 @@ class Service:
     def _complaint(self) -> str:
         lines = self.log.read_text(errors="replace").splitlines()
         told = [line for line in lines if "FATAL:" in line or "PANIC:" in line or line.startswith("postgres:")]
-        return " ".join((told or lines or ["it left no message"])[-1:]).strip()
+        return (told or lines or ["it left no message"])[-1].rpartition("FATAL:")[2].strip()

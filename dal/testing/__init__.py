@@ -10,17 +10,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dal.testing.constant import assert_constant_queries
     from dal.testing.counting import Statements, count_statements
     from dal.testing.servers import GivenServer, Server, container_server
     from dal.testing.templates import Template
 
-__all__ = ["GivenServer", "Server", "Statements", "Template", "container_server", "count_statements"]
+__all__ = ["GivenServer", "Server", "Statements", "Template", "assert_constant_queries", "container_server", "count_statements"]
 
 _HOMES = {
     "GivenServer": "servers",
     "Server": "servers",
     "Statements": "counting",
     "Template": "templates",
+    "assert_constant_queries": "constant",
     "container_server": "servers",
     "count_statements": "counting",
 }

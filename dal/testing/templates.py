@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from sqlalchemy.engine import URL
 
+from dal.embedded.databases import connect
 from dal.testing.servers import Server
 
 if TYPE_CHECKING:
@@ -56,10 +57,7 @@ class Template:
         return self._name
 
     def __enter__(self) -> Self:
-        import psycopg
-
-        address = self._server.url().set(drivername="postgresql").render_as_string(hide_password=False)
-        self._use = psycopg.connect(address, autocommit=True)
+        self._use = connect(self._server.url())
         self._use.execute("SELECT pg_advisory_lock_shared(%s, %s)", (_USERS, self._key))
         self._use.execute("SELECT pg_advisory_lock(%s, %s)", (_MAKING, self._key))
         try:

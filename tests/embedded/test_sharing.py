@@ -78,10 +78,10 @@ def test_shared_temporary_folder_goes_with_the_last(start_user: StartUser, tmp_p
 def test_users_come_and_go_all_at_once(start_user: StartUser, tmp_path: Path) -> None:
     script = """
 from dal.embedded import EmbeddedServer
-import psycopg
+from dal.embedded.databases import connect
 for _ in range(6):
     with EmbeddedServer(sys.argv[1], temporary=True) as server:
-        psycopg.connect(server.url().set(drivername="postgresql").render_as_string()).close()
+        connect(server.url()).close()
 print("done")
 """
     users = [start_user(script, str(tmp_path / "data")) for _ in range(3)]
