@@ -1,8 +1,8 @@
 """The pool beside the pools people use: ratios of paired rounds in one run.
 
-Run it with `python benchmarks/pool.py [section ...]`; the sections are checkout, asyncio, fairness, spike, churn and renewal. It
-starts its own PostgreSQL and needs `psycopg_pool` and `asyncpg` beside dal. Every figure is from this machine in this run; the
-limits in the last column are the ones the project sets itself.
+Run it with `python benchmarks/pool.py [section ...]`; the sections are checkout, asyncio, fairness, spike, churn and renewal.
+It starts its own PostgreSQL and needs `psycopg_pool` and `asyncpg` beside dal. Every figure is from this machine in this run;
+the limits in the last column are the ones the project sets itself.
 """
 
 from __future__ import annotations
@@ -86,10 +86,9 @@ def table(title: str, rounds: dict[str, list[float]], base: str, limits: dict[st
     print(f"\n{title}")
     for name, figures in rounds.items():
         ratios = [figure / other for figure, other in zip(figures, rounds[base], strict=True)]
-        low, middle, high = (statistics.quantiles(ratios, n=4) + [ratios[0]] * 3)[:3] if len(ratios) > 1 else ratios * 3
-        print(
-            f"  {name:<34}{statistics.median(figures):>9.1f} us   x {middle:5.2f}   ({low:.2f} .. {high:.2f})   {limits.get(name, '')}"
-        )
+        low, middle, high = statistics.quantiles(ratios, n=4)
+        spread = f"({low:.2f} .. {high:.2f})"
+        print(f"  {name:<34}{statistics.median(figures):>9.1f} us   x {middle:5.2f}   {spread:<16} {limits.get(name, '')}")
 
 
 def checkout(url: URL) -> None:
