@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy.orm import QueryableAttribute, context, loading
 
-__all__ = ["Asked", "PUBLIC_OPTION", "asked", "compile_path", "joined_paths", "missing", "next_run", "only_columns"]
+__all__ = ["PUBLIC_OPTION", "Asked", "asked", "compile_path", "joined_paths", "missing", "next_run", "only_columns"]
 
 PUBLIC_OPTION = "_dal_detection"
 """The execution option under which the public event leaves what it saw."""

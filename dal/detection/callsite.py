@@ -245,9 +245,9 @@ def sites_of(places: list[tuple[CodeType, int]]) -> tuple[CallSite, ...]:
     Returns:
         One call site for each.
     """
-    found = []
+    found: list[CallSite] = []
     for code, offset in places:
-        line, file, function = _line_of(code, offset), code.co_filename, code.co_qualname.replace(".<locals>", "")
+        line, file, function = _line_of(code, offset), code.co_filename, _name_of(code)
         kept = _templates.get(id(code))
         if kept is not None and kept[0] is code:
             template = kept[1]
@@ -255,5 +255,13 @@ def sites_of(places: list[tuple[CodeType, int]]) -> tuple[CallSite, ...]:
             function = "template" if code.co_name == "root" else f"template {code.co_name}"
             if file.startswith("<"):
                 file = template.name or file
-        found.append(CallSite(_shown(file), line, function.rpartition(".")[2]))
+        site = CallSite(_shown(file), line, function)
+        if not found or found[-1] != site:
+            found.append(site)
     return tuple(found)
+
+
+def _name_of(code: CodeType) -> str:
+    """Return the function as its reader calls it: a comprehension or lambda goes by the function it stands in."""
+    named = [part for part in code.co_qualname.split(".") if not part.startswith("<")]
+    return named[-1] if named else code.co_name

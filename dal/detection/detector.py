@@ -112,4 +112,3 @@ class Detect:
 
 detect = Detect()
 """Watch code for N+1: `with detect() as report: ...`."""
-

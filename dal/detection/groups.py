@@ -34,8 +34,27 @@ class Group:
     """
 
     __slots__ = (
-        "batches", "circular", "compiled", "count", "dialect", "isolated", "kind", "last_writes", "loaded", "parents", "places", "reads",
-        "repository", "rows", "seconds", "shape", "sql", "subject", "web", "writes", "_sites",
+        "_sites",
+        "batches",
+        "circular",
+        "compiled",
+        "count",
+        "dialect",
+        "isolated",
+        "kind",
+        "last_writes",
+        "loaded",
+        "parents",
+        "places",
+        "reads",
+        "repository",
+        "rows",
+        "seconds",
+        "shape",
+        "sql",
+        "subject",
+        "web",
+        "writes",
     )  # fmt: skip
 
     def __init__(self, kind: str, subject: Any, sql: str, shape: str, places: list[tuple[CodeType, int]]) -> None:

@@ -69,6 +69,11 @@ class Report:
             for group in groups
         )
 
+    @property
+    def timeline(self) -> tuple[tuple[float, float, str, Group | None], ...]:
+        """The first statements in order, as many as `detect(timeline=...)` keeps: start, seconds, shape, group."""
+        return tuple(self._scope.timeline)
+
     def judged(self) -> tuple[tuple[Finding, Group], ...]:
         """Return each finding with the group of statements it is about."""
         now = (self._scope.statements, self._scope.closed)

@@ -34,7 +34,9 @@ def roles(group: Group) -> dict[str, str]:
     """
     text = _text_with_names(group)
     if text is not None:
-        places = [(found.group(1) or found.group(2) or found.group(3), found.start(), found.end()) for found in _NAMED.finditer(text)]
+        places = [
+            (found.group(1) or found.group(2) or found.group(3), found.start(), found.end()) for found in _NAMED.finditer(text)
+        ]
     else:
         text = group.sql
         named = [(found.group(3), found.start(), found.end()) for found in _NAMED.finditer(text) if found.group(3)]
@@ -54,7 +56,8 @@ def roles(group: Group) -> dict[str, str]:
             ranged.add(column)
     # Keyset written out: a > :x OR a = :x AND b > :y. The equality belongs to the walk.
     return {
-        name: RANGE if role == EQUAL and columns[name] and columns[name] in ranged else role for name, role in found_roles.items()
+        name: RANGE if role == EQUAL and columns[name] and columns[name] in ranged else role
+        for name, role in found_roles.items()
     }
 
 

@@ -38,7 +38,9 @@ class Statement:
 
     __slots__ = ("connection", "cursor", "ended", "execution", "many", "parameters", "sql", "started", "walk")
 
-    def __init__(self, *, execution: Any, cursor: Any, sql: str, parameters: Any, many: bool, started: float, ended: float) -> None:
+    def __init__(
+        self, *, execution: Any, cursor: Any, sql: str, parameters: Any, many: bool, started: float, ended: float
+    ) -> None:
         self.execution = execution
         self.cursor = cursor
         self.many = many
@@ -70,9 +72,7 @@ class Scope:
         groups: What was seen, by shape and place.
     """
 
-    def __init__(
-        self, *, threshold: int = 2, follow_threads: bool = True, timeline: int = 0, track_eager: bool = True
-    ) -> None:
+    def __init__(self, *, threshold: int = 2, follow_threads: bool = True, timeline: int = 0, track_eager: bool = True) -> None:
         self.threshold = threshold
         self.follow_threads = follow_threads
         self.statements = 0
@@ -241,7 +241,9 @@ class Scope:
                 group.compiled, group.dialect = statement.execution.compiled, statement.execution.dialect
         rows = 2 if statement.many else getattr(statement.cursor, "rowcount", 1)
         flush = self._flushes if walk.flushing else None
-        group.writes.add(statement.parameters, statement.sql, rows=rows, flush=flush, savepoints=self._savepoints, polls=self._polls)
+        group.writes.add(
+            statement.parameters, statement.sql, rows=rows, flush=flush, savepoints=self._savepoints, polls=self._polls
+        )
         return group
 
     # Groups and their bounds.

@@ -17,7 +17,10 @@ _CATALOG = re.compile(
     r"\bpg_catalog\b|\bpg_class\b|\binformation_schema\b|\bsqlite_master\b|\bsqlite_schema\b|\bnextval\s*\(|\bpg_advisory|\bpg_try_advisory",
     re.IGNORECASE,
 )
-_WRITE = re.compile(r"\s*(?:INSERT|UPDATE|DELETE|MERGE|REPLACE)\b|\s*WITH\b.*\b(?:INSERT\s+INTO|UPDATE\s+\S+\s+SET|DELETE\s+FROM)\b", re.I | re.S)
+_WRITE = re.compile(
+    r"\s*(?:INSERT|UPDATE|DELETE|MERGE|REPLACE)\b|\s*WITH\b.*\b(?:INSERT\s+INTO|UPDATE\s+\S+\s+SET|DELETE\s+FROM)\b",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 def shape_kind(shape: str) -> str:
