@@ -16,8 +16,10 @@ from sqlalchemy import (
     ClauseElement,
     ColumnClause,
     ColumnElement,
+    Executable,
     FromClause,
     ScalarSelect,
+    Select,
     UnaryExpression,
 )
 from sqlalchemy.sql.expression import SelectBase, TextClause
@@ -76,6 +78,8 @@ def _hint_for(written: Any) -> str:
             "use sqlalchemy.true() to mean every row; "
             "a comparison that gave a Python bool compared values, not a mapped attribute (SQLModel: use col())"
         )
+    if isinstance(written, Executable) and not isinstance(written, Select):
+        return "send it with session.scalars(), or narrow by it: User.id.in_(select(...).union(...))"
     if isinstance(written, SelectBase):
         return "a select() goes first and alone: users.list(select(User).where(...), User.active)"
     return 'write a comparison of an attribute: User.email == "a@b"'

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, Delete, Update, select
+from sqlalchemy import Column, CursorResult, Delete, Update, select
 from sqlalchemy import delete as sql_delete
 from sqlalchemy import update as sql_update
-from sqlalchemy.orm import ColumnProperty, Mapper, Session
+from sqlalchemy.orm import ColumnProperty, CompositeProperty, Mapper, Session, SynonymProperty
 from sqlalchemy.schema import Table, sort_tables
 
 from dal.errors import UsageError
@@ -86,9 +86,10 @@ def _given(values: Values, entity: Entity[Any]) -> Values:
 
 
 def _name(entity: Entity[Any], attribute: Any) -> str:
-    name = getattr(attribute, "key", None)
-    owner = getattr(attribute, "class_", None)
-    if isinstance(attribute, str) or name is None or owner is None:
+    name, owner = getattr(attribute, "key", None), getattr(attribute, "class_", None)
+    if isinstance(attribute, Column) and attribute in entity.mapper.columns.values():
+        return str(entity.mapper.get_property_by_column(attribute).key)
+    if name is None or owner is None:
         raise UsageError(
             f"values names {attribute!r}, which is not an attribute", hint=f"write values={{{entity.name}.name: ...}}"
         )
@@ -97,11 +98,22 @@ def _name(entity: Entity[Any], attribute: Any) -> str:
             f"values names {owner.__name__}.{name}, which is not an attribute of {entity.name}",
             hint=f"set attributes of {entity.name}, or use the repository of {owner.__name__}",
         )
-    if name in entity.mapper.relationships:
+    if not _writable(entity, name):
         raise UsageError(
-            f"values names the relationship {entity.name}.{name}", hint="set the attribute that holds its foreign key"
+            f"{entity.name}.{name} is no column that an UPDATE could set",
+            hint="set the columns it is made of; of a relationship, the attribute of its foreign key",
         )
     return str(name)
+
+
+def _writable(entity: Entity[Any], name: str) -> bool:
+    prop = entity.mapper.attrs.get(name)
+    if isinstance(prop, ColumnProperty):
+        return isinstance(prop.columns[0], Column)
+    if prop is None:
+        descriptor: Any = entity.mapper.all_orm_descriptors[name]
+        return getattr(descriptor, "update_expr", None) is not None
+    return isinstance(prop, (CompositeProperty, SynonymProperty))
 
 
 def _keys(session: Session, entity: Entity[Any], clauses: Iterable[Any]) -> list[tuple[Any, ...]]:

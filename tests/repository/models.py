@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Column, ForeignKey, Integer, MetaData, String, Table, func, select
+from sqlalchemy import Column, ColumnElement, ForeignKey, Integer, MetaData, String, Table, func, select
+from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import (
     DeclarativeBase,
     Mapped,
@@ -51,6 +52,15 @@ class User(Base):
 
     if TYPE_CHECKING:
         order_count: Mapped[int]
+
+    @hybrid_property
+    def shout(self) -> str:
+        return self.name.upper()
+
+    @shout.inplace.expression
+    @classmethod
+    def _shout(cls) -> ColumnElement[str]:
+        return func.upper(cls.name)
 
 
 class Order(Base):

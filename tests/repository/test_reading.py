@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import aliased, joinedload, lazyload, selectinload
 
 from dal.errors import MultipleFound, NotFound
@@ -51,17 +51,12 @@ async def test_get_many_keys_of_another_type(door: Door) -> None:
 
 
 async def test_get_many_more_than_one_statement_carries(door: Door) -> None:
-    def fill(session: object) -> None:
-        session.execute(insert(Plain), [{"id": n, "name": "p", "number": n} for n in range(31_000)])  # type: ignore[attr-defined]
-        session.commit()  # type: ignore[attr-defined]
-
-    await door.run(fill)
+    await door.seed(*(Plain(id=number, name="p", number=number) for number in (1, 29_999, 30_000, 30_999)))
     plains = door.repository(Plain)
     with door.expect(2):
-        found = await done(plains.get_many(range(30_999, -5, -1)))
-    assert [each.id for each in found[:2]] == [30_999, 30_998]
-    assert found[-4:] == [None] * 4
-    assert all(found[:-4])
+        found = await done(plains.get_many(range(31_000)))
+    assert [each.id for each in found if each] == [1, 29_999, 30_000, 30_999]
+    assert [at for at, each in enumerate(found) if each] == [1, 29_999, 30_000, 30_999]
 
 
 async def test_one(door: Door) -> None:
@@ -103,7 +98,7 @@ async def test_select_goes_in_as_it_is(door: Door) -> None:
 
 async def test_filters_that_bring_their_own_tables(door: Door) -> None:
     tag = Tag(label="t")
-    await door.seed(*people(), User(email="x", tags=[tag]))
+    await door.seed(*people(), User(id=100, email="x", tags=[tag]))
     users = door.repository(User)
     held = await done(door.repository(Tag).one())
     counted = select(func.count(Order.id)).where(Order.user_id == User.id).scalar_subquery()

@@ -10,7 +10,7 @@ from tests.repository.models import Employee, Engineer, Order, Truck, User, Vehi
 
 
 async def test_never_commits(door: Door) -> None:
-    await door.seed(User(id=1, email="a"))
+    await door.seed(User(email="a"))
     users = door.repository(User)
     await done(users.add(User(email="b")))
     await done(users.update(true(), values={User.plan: "x"}))
@@ -27,6 +27,7 @@ async def test_update_is_one_statement_with_expressions(door: Door) -> None:
     with door.expect(1):
         assert await done(users.update(User.age > 1, values={User.age: User.age + 10, User.plan: "old"})) == 2
     assert await door.run(lambda session: (held.age, held.plan)) == (13, "old")
+    assert await done(users.update(User.age > 1, values={User.__table__.c.plan: "column"})) == 2
     assert await done(users.update(User.age > 99, values={User.plan: "x"})) == 0
 
 
@@ -60,11 +61,11 @@ async def test_single_table_inheritance_touches_its_own_rows(door: Door) -> None
 
 
 async def test_upsert_keeps_what_was_not_set(door: Door) -> None:
-    await door.seed(User(id=5, email="a", name="Ada", plan="gold", age=36))
+    await door.seed(User(email="a", name="Ada", plan="gold", age=36))
     users = door.repository(User)
     with door.expect(1):
         stored = await done(users.upsert(User(email="a", age=37), key=[User.email]))
-    assert (stored.id, stored.name, stored.plan, stored.age) == (5, "Ada", "free", 37) or stored.plan == "gold"
+    assert (stored.name, stored.plan, stored.age) == ("Ada", "gold", 37)
     assert stored.updated_at == dt.datetime(2026, 1, 1)
     new = await done(users.upsert(User(email="b", name=func.upper("bob")), key=[User.email]))
     assert (new.name, new.plan, new.updated_at) == ("BOB", "free", None)
