@@ -11,7 +11,19 @@ import logging
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["Closed", "Leaked", "Observer", "OpenFailed", "Opened", "Returned", "TimedOut", "Waited", "state"]
+__all__ = [
+    "Closed",
+    "CommitSettled",
+    "Leaked",
+    "Observer",
+    "OpenFailed",
+    "Opened",
+    "Retried",
+    "Returned",
+    "TimedOut",
+    "Waited",
+    "state",
+]
 
 _log = logging.getLogger("dal.events")
 
@@ -52,7 +64,7 @@ class Closed:
 
 @dataclass(frozen=True, slots=True)
 class Waited:
-    """A borrower got an object after waiting for it."""
+    """A borrower got an object after `seconds`: none where one lay ready, else waiting, making and checking together."""
 
     pool: str
     seconds: float
@@ -63,6 +75,23 @@ class TimedOut:
     """A borrower got nothing after waiting for `seconds`."""
 
     pool: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """A unit of work is run again, for the `again`th time, after a pause of `seconds`, because of `error`."""
+
+    again: int
+    seconds: float
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class CommitSettled:
+    """A COMMIT whose reply was lost took `seconds` to clear up; `outcome`: committed, aborted or unknown."""
+
+    outcome: str
     seconds: float
 
 

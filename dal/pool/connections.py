@@ -16,6 +16,7 @@ from sqlalchemy import event
 from sqlalchemy.pool import ConnectionPoolEntry, Pool, PoolProxiedConnection
 
 from dal.config import PoolConfig
+from dal.deadlines import within
 from dal.durations import Duration, seconds
 from dal.pool import connecting, control, eviction, sockets
 from dal.pool.core import Core
@@ -99,6 +100,7 @@ class ConnectionPool(Pool):
         events: Any = None,
         dialect: Any = None,
         _dispatch: Any = None,
+        _observers: list[Observer] | None = None,
     ) -> None:
         self.config = PoolConfig(
             min_pool_size=min_pool_size,
@@ -140,6 +142,7 @@ class ConnectionPool(Pool):
             min_size=min_pool_size,
             max_size=max_pool_size,
             runtime=Tasks() if self._dialect.is_async else Threads(),
+            observers=[] if _observers is None else _observers,
         )
         self._take, self._patience = self._core.take, self.config.connection_timeout
         self._options: dict[str, Any] = {
@@ -153,7 +156,7 @@ class ConnectionPool(Pool):
         return self._core.stats()
 
     def observe(self, observer: Observer) -> Callable[[], None]:
-        """Tell an observer what happens, see `dal.events`.
+        """Tell an observer what happens, see `dal.events`; also what happens in the pools that replace this one.
 
         Returns:
             A function that ends it.
@@ -215,6 +218,7 @@ class ConnectionPool(Pool):
             reset_on_return=self._reset_on_return,
             dialect=self._dialect,
             _dispatch=self.dispatch,
+            _observers=self._core.observers,
         )
 
     def status(self) -> str:
@@ -223,7 +227,7 @@ class ConnectionPool(Pool):
         return f"{now.size} of at most {now.max_size} connections: {now.in_use} in use, {now.idle} idle; {now.waiting} waiting"
 
     def _do_get(self) -> ConnectionPoolEntry:
-        return self._take(self._patience, _SITE_DEPTH).thing
+        return self._take(within(self._patience), _SITE_DEPTH).thing
 
     def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
         entry: Entry[ConnectionPoolEntry] = record.record_info[eviction.ENTRY]  # type: ignore[index]

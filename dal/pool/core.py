@@ -37,13 +37,22 @@ class Core(Generic[T]):
         min_size: Objects kept ready.
         max_size: Objects at most.
         runtime: Threads or tasks.
+        observers: Who is told the facts; the list may change.
     """
 
     def __init__(
-        self, name: str, hooks: Hooks[T], lifetimes: Lifetimes, *, min_size: int, max_size: int, runtime: Runtime
+        self,
+        name: str,
+        hooks: Hooks[T],
+        lifetimes: Lifetimes,
+        *,
+        min_size: int,
+        max_size: int,
+        runtime: Runtime,
+        observers: list[Observer],
     ) -> None:
         self.name, self.hooks, self.lifetimes, self.runtime = name, hooks, lifetimes, runtime
-        self.observers: list[Observer] = []
+        self.observers = observers
         self.run = 0
         self.complaint = ""
         self.shelf: Shelf[T] = Shelf(min_size, max_size)
@@ -95,6 +104,8 @@ class Core(Generic[T]):
         entry.site = self._site(depth)
         entry.statement = ""
         self._waits.append(now - began)
+        if self.observers:
+            self.tell(Waited(self.name, now - began))
         return entry
 
     def give_back(self, entry: Entry[T]) -> None:
@@ -260,8 +271,6 @@ class Core(Generic[T]):
             raise waiter.error
         if waiter.entry is None:
             raise self._refused(exhaustion.timeout(self, waited), waited)
-        if self.observers:
-            self.tell(Waited(self.name, waited))
         entry: Entry[T] = waiter.entry
         return entry
 

@@ -68,9 +68,9 @@ def _is_stale_plan(error: Any) -> bool:
 
 
 def _remember(cursor: Any, statement: str, parameters: Any, context: Any) -> None:
-    entry = context.root_connection.connection.record_info.get(ENTRY)
-    if entry is not None:
-        entry.statement = statement
+    known = context.root_connection.connection.record_info
+    if known is not None and ENTRY in known:
+        known[ENTRY].statement = statement
 
 
 def _remember_bare(cursor: Any, statement: str, context: Any) -> None:

@@ -99,9 +99,8 @@ class ObjectPool(Generic[T]):
             min_size=min_size,
             max_size=max_size,
             runtime=runtime or Threads(),
+            observers=[] if observer is None else [observer],
         )
-        if observer is not None:
-            self._core.observers.append(observer)
 
     def acquire(self, timeout: Duration | None = None) -> Lease[T]:
         """Borrow an object for a `with` block.

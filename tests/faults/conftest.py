@@ -21,7 +21,8 @@ Make = Callable[..., Engine]
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[EmbeddedServer]:
-    with EmbeddedServer(tcp=True, settings={"max_connections": "120"}) as running:
+    durable = dict.fromkeys(("fsync", "synchronous_commit", "full_page_writes"), "on")
+    with EmbeddedServer(tcp=True, settings={"max_connections": "120", **durable}) as running:
         yield running
 
 

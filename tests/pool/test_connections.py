@@ -17,7 +17,9 @@ from sqlalchemy.exc import DBAPIError, InternalError, OperationalError
 from sqlalchemy.orm import Session
 
 from dal.config import PoolConfig
-from dal.errors import ConfigError, ConnectFailed, PoolTimeout, UsageError
+from dal.deadlines import limit
+from dal.errors import ConfigError, ConnectFailed, DeadlineExceeded, PoolTimeout, UsageError
+from dal.events import Opened
 from dal.pool import ConnectionPool
 
 Make = Callable[..., Engine]
@@ -283,6 +285,21 @@ def test_a_nested_borrow_that_waits_for_itself_is_told_at_once(engine: Make) -> 
     assert time.monotonic() - began < 1
 
 
+def test_a_deadline_in_force_shortens_the_wait(engine: Make) -> None:
+    made = engine(min_pool_size=0, max_pool_size=1, connection_timeout="20s")
+    with made.connect():
+        began = time.monotonic()
+        other = threading.Thread(target=_wait_in_vain, args=(made,))
+        other.start()
+        other.join()
+        assert time.monotonic() - began < 2
+
+
+def _wait_in_vain(made: Engine) -> None:
+    with pytest.raises(DeadlineExceeded), limit("100ms"):
+        made.connect()
+
+
 def test_a_forked_child_leaves_the_parents_connections_alone(engine: Make) -> None:
     made = engine(min_pool_size=2, max_pool_size=2)
     pool_of(made).warm_up()
@@ -340,9 +357,14 @@ def test_dispose_closes_idle_and_the_engine_goes_on(engine: Make, backends: Call
         until(lambda: backends("disposed") == 1)
         assert pid(held)
     until(lambda: backends("disposed") == 0)
+    facts: list[object] = []
+    stop = pool_of(made).observe(facts.append)
+    made.dispose()
     with made.connect() as connection:
         assert pid(connection)
     assert pool_of(made).config.min_pool_size == 2
+    until(lambda: [type(fact) for fact in facts].count(Opened) == 2)
+    stop()
 
 
 def test_close_breaks_off_what_does_not_come_back(engine: Make, caplog: pytest.LogCaptureFixture) -> None:
@@ -428,6 +450,7 @@ def test_soft_invalidation_and_detaching_are_honoured(engine: Make) -> None:
         second = pid(connection)
         assert second != first
         connection.detach()
+        assert pid(connection) == second
     assert pool_of(made).stats().size == 0
     with made.connect() as connection:
         assert pid(connection) != second
