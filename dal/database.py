@@ -6,8 +6,9 @@ It hands out SQLAlchemy's own `Engine` and `Session`; nothing is wrapped. Nothin
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, overload
@@ -16,11 +17,15 @@ from sqlalchemy import Engine
 from sqlalchemy.engine import URL
 from sqlalchemy.orm import Session, sessionmaker
 
+from dal import deadlines
 from dal.config import DatabaseConfig, PoolConfig
+from dal.deadlines import Deadline
+from dal.durations import Duration, seconds
 from dal.engines import make_engine
 from dal.errors import UsageError
+from dal.events import Observer
 from dal.loading import Policies, Policy, named_policies
-from dal.units import Isolation, Unit
+from dal.units import Isolation, Trying, Unit, describe
 
 __all__ = ["Database"]
 
@@ -67,6 +72,7 @@ class Database:
         self.sessions: sessionmaker[Session] = sessionmaker(
             self.engine, **merged_session_options(session_options, self.policies)
         )
+        self._trying = Trying(config.pool, time.sleep)
         self._server: Any = None
         self._closed = False
 
@@ -164,6 +170,8 @@ class Database:
             UsageError: The database is closed.
         """
         self._open()
+        if deadlines.current() is not None:
+            deadlines.keep_to(self.engine)
         return self.sessions()
 
     @contextmanager
@@ -176,20 +184,70 @@ class Database:
         with self.session() as session, session.begin():
             yield session
 
-    def unit(self, *, read_only: bool = False, isolation: Isolation | None = None) -> Unit:
-        """Describe a unit of work: one transaction, run as a whole.
+    def unit(
+        self,
+        *,
+        read_only: bool = False,
+        isolation: Isolation | None = None,
+        deadline: Duration | None = None,
+        retry_on: Collection[str] = (),
+    ) -> Unit:
+        """Describe a unit of work: one transaction, run as a whole, and run again after a transient fault.
 
         Args:
             read_only: Let the server refuse writes.
             isolation: The isolation level; the engine's own by default.
+            deadline: How long all of it may take: waiting, connecting, every try and the pauses between, and the server's work.
+            retry_on: SQLSTATEs to run it again on beyond those that are always safe, such as `["55P03"]`, no lock.
 
         Returns:
             The unit; `run(function, ...)` runs it.
+
+        Raises:
+            ConfigError: The deadline is no duration.
+            UsageError: What is in `retry_on` is no SQLSTATE.
         """
-        return Unit(self.session, read_only=read_only, isolation=isolation)
+        return describe(
+            self.session,
+            self._trying,
+            self.engine,
+            read_only=read_only,
+            isolation=isolation,
+            deadline=deadline,
+            retry_on=retry_on,
+        )
+
+    def deadline(self, time: Duration) -> AbstractContextManager[Deadline | None]:
+        """Set the time that a block has for its work with databases.
+
+        Waiting for a connection, connecting, pauses between tries and the server's work all fit in it; a deadline set further
+        out that ends sooner stays in force.
+
+        Args:
+            time: Such as `"2s"`.
+
+        Returns:
+            A context manager for a `with` block. In the block a `DeadlineExceeded` tells where the time went.
+
+        Raises:
+            ConfigError: It is no duration.
+        """
+        deadlines.keep_to(self.engine)
+        return deadlines.limit(seconds(time, name="deadline"))
+
+    def observe(self, observer: Observer) -> Callable[[], None]:
+        """Tell an observer what happens to units of work and, on PostgreSQL, in the pool; see `dal.events`.
+
+        Args:
+            observer: Called with each fact, such as `Retried`.
+
+        Returns:
+            A function that ends it.
+        """
+        return self._trying.observe(observer, self.engine.pool)
 
     def run(self, work: Callable[Concatenate[Session, _P], _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        """Run a function in one transaction.
+        """Run a function in one transaction, and run it again, whole, after a transient fault.
 
         Args:
             work: Called with a session and what follows. It joins the unit it is called in, if there is one.
@@ -211,20 +269,37 @@ class Database:
     def transactional(self, work: Callable[Concatenate[Session, _P], _T], /) -> Callable[_P, _T]: ...
     @overload
     def transactional(
-        self, /, *, read_only: bool = False, isolation: Isolation | None = None
+        self,
+        /,
+        *,
+        read_only: bool = False,
+        isolation: Isolation | None = None,
+        deadline: Duration | None = None,
+        retry_on: Collection[str] = (),
     ) -> Callable[[Callable[Concatenate[Session, _P], _T]], Callable[_P, _T]]: ...
-    def transactional(self, work: Any = None, /, *, read_only: bool = False, isolation: Isolation | None = None) -> Any:
+    def transactional(
+        self,
+        work: Any = None,
+        /,
+        *,
+        read_only: bool = False,
+        isolation: Isolation | None = None,
+        deadline: Duration | None = None,
+        retry_on: Collection[str] = (),
+    ) -> Any:
         """Turn a function that takes a session into one that is called without and runs as a unit of work.
 
         Args:
             work: The function, when used without parentheses.
             read_only: Let the server refuse writes.
             isolation: The isolation level.
+            deadline: How long a call may take.
+            retry_on: SQLSTATEs to run it again on beyond those that are always safe.
 
         Returns:
             The function without its first parameter. Called inside another unit it joins that.
         """
-        unit = self.unit(read_only=read_only, isolation=isolation)
+        unit = self.unit(read_only=read_only, isolation=isolation, deadline=deadline, retry_on=retry_on)
         return unit.wrap if work is None else unit.wrap(work)
 
     def bind(self, session: Session) -> Session:

@@ -1,27 +1,85 @@
-"""A unit of work: a function run in one transaction, that joins the unit it is called in."""
+"""A unit of work: a function run in one transaction, again as a whole where that is safe; it joins the unit it is called in."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import wraps
-from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
+from functools import cached_property, wraps
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 from sqlalchemy.orm import Session
 
+from dal.config import PoolConfig
+from dal.deadlines import limit
+from dal.durations import Duration, seconds
 from dal.errors import UnsupportedError, UsageError
+from dal.events import Observer, state
 
-__all__ = ["Isolation", "Unit"]
+if TYPE_CHECKING:
+    from dal.pool.retry import Retrying
+
+__all__ = ["Isolation", "Trying", "Unit", "describe"]
 
 Isolation = Literal["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE", "READ UNCOMMITTED"]
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
+_SQLSTATE = re.compile(r"[0-9A-Z]{5}", re.ASCII)
+
 _running: ContextVar[tuple[tuple[object, Session, Unit], ...]] = ContextVar("dal_units", default=())
+
+
+class Trying:
+    """How the units of a database are tried, and who is told.
+
+    Args:
+        settings: Say how often, and with what pause.
+        pause: Sleeps; under asyncio it suspends the task.
+    """
+
+    def __init__(self, settings: PoolConfig, pause: Callable[[float], None]) -> None:
+        self.pause = pause
+        self.observers: list[Observer] = []
+        self._settings = settings
+
+    @cached_property
+    def retrying(self) -> Retrying:
+        """What runs them again; made, and the pool's package imported, when the first unit runs."""
+        from dal.pool.retry import Retrying
+
+        return Retrying(self._settings.retry_attempts, self._settings.retry_delay, pause=self.pause, tell=self.tell)
+
+    def tell(self, fact: object) -> None:
+        """State a fact to the observers."""
+        for observer in list(self.observers):
+            state(observer, fact)
+
+    def observe(self, observer: Observer, pool: object) -> Callable[[], None]:
+        """Tell an observer about units, and about the pool if it is dal's.
+
+        Args:
+            observer: Called with each fact.
+            pool: The engine's pool.
+
+        Returns:
+            A function that ends it.
+        """
+        observe: Callable[[Observer], Callable[[], None]] | None = getattr(pool, "observe", None)
+        end_of_pool = observe(observer) if observe is not None else None
+        self.observers.append(observer)
+
+        def end() -> None:
+            if observer in self.observers:
+                self.observers.remove(observer)
+                if end_of_pool is not None:
+                    end_of_pool()
+
+        return end
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +88,11 @@ class Unit:
 
     Args:
         sessions: Makes a session; units of the same maker join each other.
+        trying: How it is run again.
         read_only: Let the server refuse writes.
         isolation: The isolation level; the engine's own by default.
+        deadline: Seconds for all of it: waiting, connecting, every try and the pauses between.
+        retry_on: SQLSTATEs to be run again on, beyond dal's table.
 
     Example:
         >>> from dal import Database
@@ -42,14 +103,18 @@ class Unit:
     """
 
     sessions: Callable[[], Session]
+    trying: Trying
     read_only: bool = False
     isolation: Isolation | None = None
+    deadline: float | None = None
+    retry_on: tuple[str, ...] = ()
 
     def run(self, work: Callable[Concatenate[Session, _P], _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Run a function in this unit, or in the one it is called in.
 
         Args:
-            work: Called with a session and what follows; commits when it returns, rolls back when it raises.
+            work: Called with a session and what follows; commits when it returns, rolls back when it raises. After a transient
+                fault it is called again with a new session, so what it does beside the database may happen more than once.
             args: Its further arguments.
             kwargs: Its keyword arguments.
 
@@ -58,17 +123,19 @@ class Unit:
 
         Raises:
             UsageError: The unit it would join is weaker: read-only around a write, or another isolation level.
+            DeadlineExceeded: It did not end in time; nothing was committed.
+            CommitUnknown: The connection died during COMMIT and the server cannot say whether it was applied.
         """
         outer = next((entry for entry in reversed(_running.get()) if entry[0] == self.sessions), None)
-        if outer is not None:
-            self._fits(outer[2])
-            return work(outer[1], *args, **kwargs)
-        with self.sessions() as session, session.begin(), self._prepared(session):
-            token = _running.set((*_running.get(), (self.sessions, session, self)))
-            try:
-                return work(session, *args, **kwargs)
-            finally:
-                _running.reset(token)
+        with limit(self.deadline):
+            if outer is not None:
+                self._fits(outer[2])
+                return work(outer[1], *args, **kwargs)
+            return self.trying.retrying.run(
+                lambda: self._once(lambda session: work(session, *args, **kwargs)),
+                read_only=self.read_only,
+                asked=self.retry_on,
+            )
 
     def wrap(self, work: Callable[Concatenate[Session, _P], _T]) -> Callable[_P, _T]:
         """Return the function without its first parameter; each call runs as this unit."""
@@ -78,6 +145,27 @@ class Unit:
             return self.run(work, *args, **kwargs)
 
         return called
+
+    def _once(self, work: Callable[[Session], _T]) -> _T:
+        from dal.pool.commit import Commit
+
+        commit = Commit(read_only=self.read_only, pause=self.trying.pause, tell=self.trying.tell)
+        try:
+            with self.sessions() as session, commit.of(session), session.begin():
+                result = self._inside(session, work)
+        except Exception as error:
+            if not commit.in_doubt(error):
+                raise
+            commit.settle(error)
+        return result
+
+    def _inside(self, session: Session, work: Callable[[Session], _T]) -> _T:
+        with self._prepared(session):
+            token = _running.set((*_running.get(), (self.sessions, session, self)))
+            try:
+                return work(session)
+            finally:
+                _running.reset(token)
 
     def _fits(self, outer: Unit) -> None:
         if outer.read_only and not self.read_only:
@@ -103,6 +191,44 @@ class Unit:
         else:
             with _read_only(session.connection(), backend):
                 yield
+
+
+def describe(
+    sessions: Callable[[], Session],
+    trying: Trying,
+    engine: Engine,
+    *,
+    read_only: bool,
+    isolation: Isolation | None,
+    deadline: Duration | None,
+    retry_on: Collection[str],
+) -> Unit:
+    """Make the unit of what a caller said, and let the engine ask before it commits.
+
+    Args:
+        sessions: Makes a session.
+        trying: How the database's units are tried.
+        engine: The database's engine.
+        read_only: As for `Unit`.
+        isolation: As for `Unit`.
+        deadline: A duration.
+        retry_on: SQLSTATEs.
+
+    Returns:
+        The unit.
+
+    Raises:
+        ConfigError: The deadline is no duration.
+        UsageError: What is in `retry_on` is no SQLSTATE.
+    """
+    from dal.pool.commit import watch
+
+    for given in [retry_on] if isinstance(retry_on, str) else retry_on:
+        if isinstance(retry_on, str) or not isinstance(given, str) or not _SQLSTATE.fullmatch(given):
+            raise UsageError(f"retry_on: {given!r} is no list of SQLSTATEs", hint='retry_on=["55P03"]')
+    watch(engine)
+    bound = None if deadline is None else seconds(deadline, name="deadline")
+    return Unit(sessions, trying, read_only=read_only, isolation=isolation, deadline=bound, retry_on=tuple(retry_on))
 
 
 @contextmanager

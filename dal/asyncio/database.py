@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, overload
@@ -13,14 +14,18 @@ from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import Session
 
-from dal.asyncio._bridge import run_sync
+from dal import deadlines
+from dal.asyncio._bridge import run_sync, wait
 from dal.asyncio.engines import make_async_engine
 from dal.asyncio.units import DOOR, AsyncUnit
 from dal.config import DatabaseConfig, PoolConfig
 from dal.database import configured, embedded_server, known_policies, merged_session_options
+from dal.deadlines import Deadline
+from dal.durations import Duration, seconds
 from dal.errors import UsageError
+from dal.events import Observer
 from dal.loading import Policy
-from dal.units import Isolation, Unit
+from dal.units import Isolation, Trying, describe
 
 __all__ = ["AsyncDatabase"]
 
@@ -70,6 +75,7 @@ class AsyncDatabase:
         self.sessions: async_sessionmaker[AsyncSession] = async_sessionmaker(
             self.engine, **merged_session_options(session_options, self.policies)
         )
+        self._trying = Trying(config.pool, lambda seconds: wait(asyncio.sleep(seconds)))
         self._server: Any = None
         self._closed = False
 
@@ -127,6 +133,8 @@ class AsyncDatabase:
         """Make an AsyncSession of SQLAlchemy's; the caller commits."""
         if self._closed:
             raise UsageError(f"{self!r} is closed", hint="open a new AsyncDatabase, or close it later")
+        if deadlines.current() is not None:
+            deadlines.keep_to(self.engine.sync_engine)
         return self.sessions()
 
     @asynccontextmanager
@@ -135,9 +143,36 @@ class AsyncDatabase:
         async with self.session() as session, session.begin():
             yield session
 
-    def unit(self, *, read_only: bool = False, isolation: Isolation | None = None) -> AsyncUnit:
+    def unit(
+        self,
+        *,
+        read_only: bool = False,
+        isolation: Isolation | None = None,
+        deadline: Duration | None = None,
+        retry_on: Collection[str] = (),
+    ) -> AsyncUnit:
         """Describe a unit of work; see `Database.unit`."""
-        return AsyncUnit(Unit(self._sync_session, read_only=read_only, isolation=isolation))
+        engine = self.engine.sync_engine
+        return AsyncUnit(
+            describe(
+                self._sync_session,
+                self._trying,
+                engine,
+                read_only=read_only,
+                isolation=isolation,
+                deadline=deadline,
+                retry_on=retry_on,
+            )
+        )
+
+    def deadline(self, time: Duration) -> AbstractContextManager[Deadline | None]:
+        """Set the time that a `with` block has for its work with databases; see `Database.deadline`."""
+        deadlines.keep_to(self.engine.sync_engine)
+        return deadlines.limit(seconds(time, name="deadline"))
+
+    def observe(self, observer: Observer) -> Callable[[], None]:
+        """Tell an observer what happens; see `Database.observe`."""
+        return self._trying.observe(observer, self.engine.sync_engine.pool)
 
     async def run(
         self, work: Callable[Concatenate[AsyncSession, _P], Awaitable[_T]], /, *args: _P.args, **kwargs: _P.kwargs
@@ -149,11 +184,26 @@ class AsyncDatabase:
     def transactional(self, work: Callable[Concatenate[AsyncSession, _P], Awaitable[_T]], /) -> Callable[_P, Awaitable[_T]]: ...
     @overload
     def transactional(
-        self, /, *, read_only: bool = False, isolation: Isolation | None = None
+        self,
+        /,
+        *,
+        read_only: bool = False,
+        isolation: Isolation | None = None,
+        deadline: Duration | None = None,
+        retry_on: Collection[str] = (),
     ) -> Callable[[Callable[Concatenate[AsyncSession, _P], Awaitable[_T]]], Callable[_P, Awaitable[_T]]]: ...
-    def transactional(self, work: Any = None, /, *, read_only: bool = False, isolation: Isolation | None = None) -> Any:
+    def transactional(
+        self,
+        work: Any = None,
+        /,
+        *,
+        read_only: bool = False,
+        isolation: Isolation | None = None,
+        deadline: Duration | None = None,
+        retry_on: Collection[str] = (),
+    ) -> Any:
         """Turn a coroutine function that takes a session into one that is called without; see `Database.transactional`."""
-        unit = self.unit(read_only=read_only, isolation=isolation)
+        unit = self.unit(read_only=read_only, isolation=isolation, deadline=deadline, retry_on=retry_on)
         return unit.wrap if work is None else unit.wrap(work)
 
     def bind(self, session: AsyncSession) -> AsyncSession:

@@ -1,0 +1,59 @@
+"""Statements of dal's own on an application's connection, which listeners, counters and logs of the application do not see.
+
+They run on the driver's cursor, inside the application's transaction as BEGIN and COMMIT do, and fail as any statement does.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+__all__ = ["ask", "in_autocommit"]
+
+
+def ask(connection: Connection, statement: str, *values: str | int) -> tuple[Any, ...]:
+    """Send a statement and return its first row.
+
+    Args:
+        connection: The connection.
+        statement: SQL with `%s` for each value, and no other percent sign.
+        values: What to put there.
+
+    Returns:
+        The row.
+
+    Raises:
+        DBAPIError: It failed; a lost connection is invalidated.
+    """
+    dbapi: Any = connection.dialect.loaded_dbapi
+    proxied: Any = connection.connection
+    cursor = proxied.cursor()
+    try:
+        if not values:
+            cursor.execute(statement)
+        elif connection.dialect.driver in {"psycopg", "psycopg_async"}:
+            cursor.execute(statement, values)
+        else:
+            cursor.execute(statement % tuple(_literal(value) for value in values))
+        row: tuple[Any, ...] = cursor.fetchone()
+        return row
+    except dbapi.Error as error:
+        lost = connection.dialect.is_disconnect(error, proxied, cursor)
+        if lost:
+            connection.invalidate(error)
+        raise DBAPIError.instance(
+            statement, None, error, dbapi.Error, connection_invalidated=lost, dialect=connection.dialect
+        ) from error
+    finally:
+        cursor.close()
+
+
+def in_autocommit(connection: Connection) -> bool:
+    """Tell whether each statement of a connection is a transaction of its own."""
+    return getattr(connection.connection.dbapi_connection, "autocommit", False) is True
+
+
+def _literal(value: str | int) -> str:
+    return str(value) if isinstance(value, int) else "'" + value.replace("'", "''") + "'"
