@@ -8,6 +8,7 @@ the statement's own options name never reach a policy.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -34,8 +35,7 @@ def watch(mapper: Mapper[Any]) -> None:
     """Watch a mapper and all that can be reached from its registry, once."""
     if mapper in _watched:
         return
-    if not _registries:
-        event.listen(Mapper, "after_configured", _watch_known)
+    _listen()
     waiting = [mapper.registry]
     while waiting:
         found = waiting.pop()
@@ -55,6 +55,11 @@ def policy_of(state: InstanceState[Any]) -> Policy | None:
                 return policy
             nearest = nearest or policy
     return nearest
+
+
+@cache
+def _listen() -> None:
+    event.listen(Mapper, "after_configured", _watch_known)
 
 
 def _watch_known() -> None:
