@@ -156,7 +156,8 @@ def default_strategy(compile_state: Any, mapper_entities: Sequence[Any] | None) 
 
 def swap_touch(mapper: Mapper[Any], key: str, make: Callable[[Touched], Touched]) -> None:
     """Put a function in front of the class-level loader of an attribute."""
-    impl: Any = mapper.class_manager[key].impl
+    attribute = mapper.class_manager.get(key)
+    impl: Any = attribute.impl if attribute is not None else None
     if getattr(impl, "callable_", None) is not None:
         impl.callable_ = make(impl.callable_)
 
