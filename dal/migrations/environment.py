@@ -10,20 +10,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from alembic.config import Config
-from sqlalchemy import URL, Connection, Engine, NullPool, create_engine
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event
 
 from dal.config import DatabaseConfig
-from dal.errors import ConfigError, ConnectFailed
+from dal.engines import check_driver, errors_of_creation, explain_connect_error
 from dal.migrations.lock import exclusive
 
-__all__ = ["connection", "open_connection", "open_engine"]
+__all__ = ["connection", "open_engine"]
 
 # The name Alembic's own documentation uses for a connection handed to env.py.
 HANDED_OVER = "connection"
 
-# An application that opens AsyncDatabase keeps its URL: the same driver, or SQLite's own, works without a loop.
-_SYNC = {"postgresql+psycopg_async": "postgresql+psycopg", "sqlite+aiosqlite": "sqlite"}
+# An application that opens AsyncDatabase keeps its URL; migrations run without a loop.
+_SYNC = {
+    "postgresql+psycopg_async": "postgresql+psycopg",
+    "postgresql+asyncpg": "postgresql+psycopg",
+    "sqlite+aiosqlite": "sqlite",
+}
 
 
 @contextmanager
@@ -48,7 +51,7 @@ def connection(config: Config, *, lock_timeout: float = 60.0) -> Iterator[Connec
         return
     url = config.get_main_option("sqlalchemy.url")
     settings = DatabaseConfig(url=url) if url else DatabaseConfig.from_env()
-    with open_connection(open_engine(settings.url)) as own, exclusive(own, lock_timeout):
+    with open_engine(settings.url).connect() as own, exclusive(own, lock_timeout):
         yield own
 
 
@@ -62,7 +65,8 @@ def open_engine(database: str | URL | Engine) -> Engine:
         The engine.
 
     Raises:
-        ConfigError: The URL cannot be read, or its driver works in a loop only.
+        ConfigError: The URL cannot be read, or its driver is unknown or works in a loop only.
+        MissingExtra: The driver is not installed.
 
     Example:
         >>> open_engine("sqlite+aiosqlite:///shop.db").url
@@ -72,37 +76,9 @@ def open_engine(database: str | URL | Engine) -> Engine:
         return database
     url = DatabaseConfig(url=database).url
     url = url.set(drivername=_SYNC.get(url.drivername, url.drivername))
+    check_driver(url, is_async=False)
     named = url.drivername == "postgresql+psycopg" and "application_name" not in url.query
-    engine = create_engine(url, poolclass=NullPool, connect_args={"application_name": "dal migrate"} if named else {})
-    if engine.dialect.is_async:
-        raise ConfigError(
-            f"url: migrations cannot run on the driver {engine.dialect.driver!r}, which needs an event loop",
-            hint="postgresql+psycopg://user:password@host:5432/database",
-        )
+    with errors_of_creation(url):
+        engine = create_engine(url, poolclass=NullPool, connect_args={"application_name": "dal migrate"} if named else {})
+    event.listen(engine, "handle_error", explain_connect_error)
     return engine
-
-
-@contextmanager
-def open_connection(engine: Engine) -> Iterator[Connection]:
-    """Connect, and say which address did not answer.
-
-    Args:
-        engine: The engine.
-
-    Yields:
-        The connection, closed afterwards.
-
-    Raises:
-        ConnectFailed: No connection could be made.
-    """
-    try:
-        opened = engine.connect()
-    except OperationalError as error:
-        where = engine.url.render_as_string(hide_password=True)
-        raise ConnectFailed(
-            f"no connection to {where}: {error.orig}",
-            hint="check host, port, database and user, and that the server accepts this client",
-            orig=error.orig,
-        ) from error
-    with opened:
-        yield opened

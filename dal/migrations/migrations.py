@@ -21,7 +21,7 @@ from dal.durations import Duration, seconds
 from dal.errors import ConfigError, DalError, UsageError
 from dal.migrations._internals import steps_down, steps_up
 from dal.migrations.differences import Difference, describe
-from dal.migrations.environment import HANDED_OVER, open_connection, open_engine
+from dal.migrations.environment import HANDED_OVER, open_engine
 from dal.migrations.lock import exclusive
 from dal.migrations.status import Revision, Status
 from dal.migrations.undone import undone
@@ -126,7 +126,7 @@ class Migrations:
             if not empty and directives[0].upgrade_ops.is_empty():
                 directives.clear()
 
-        with open_connection(self._engine) as connection, undone(connection), self._told():
+        with self._engine.connect() as connection, undone(connection), self._told():
             script = command.revision(
                 self._config(connection), message, autogenerate=not empty, process_revision_directives=nothing_for_nothing
             )
@@ -142,7 +142,7 @@ class Migrations:
             ConnectFailed: The database does not answer.
             UsageError: The folder's files contradict each other.
         """
-        with open_connection(self._engine) as connection, self._told():
+        with self._engine.connect() as connection, self._told():
             return self._status(connection)
 
     def check(self) -> list[Difference]:
@@ -155,7 +155,7 @@ class Migrations:
             ConnectFailed: The database does not answer.
             UsageError: The database is at a revision this folder does not have.
         """
-        with open_connection(self._engine) as connection, undone(connection), self._told():
+        with self._engine.connect() as connection, undone(connection), self._told():
             status = self._status(connection)
             if status.pending:
                 return [Difference("pending", f"migration {revision} is not applied") for revision in status.pending]
@@ -169,7 +169,7 @@ class Migrations:
     def _move(self, steps: Steps, target: str, on_step: Callable[[Revision], None] | None) -> list[Revision]:
         done: list[Revision] = []
         running: list[Revision] = []
-        with open_connection(self._engine) as connection, exclusive(connection, self._lock_timeout), self._told(running):
+        with self._engine.connect() as connection, exclusive(connection, self._lock_timeout), self._told(running):
             self._refuse_unknown(self._status(connection))
             scripts = ScriptDirectory.from_config(self._config(connection))
 

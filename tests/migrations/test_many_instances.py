@@ -33,7 +33,7 @@ def wait_for_statement(application: Application, like: str) -> None:
     found = text(
         "SELECT count(*) FROM pg_stat_activity WHERE query LIKE :like AND pid <> pg_backend_pid() AND state = 'active'"
     )
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     try:
         while time.monotonic() < deadline:
             with engine.connect() as connection:
@@ -55,7 +55,7 @@ def test_many_instances_apply_each_migration_once(application: Application, inst
             f"000{number}", f"000{number - 1}", f"time.sleep(0.1); op.execute(\"INSERT INTO journal VALUES ('000{number}')\")"
         )
     started = [application.dal("migrate", "up", "--url", application.url) for _ in range(instances)]
-    answers = [(*process.communicate(timeout=60), process.returncode) for process in started]
+    answers = [(*process.communicate(timeout=120), process.returncode) for process in started]
     assert [code for *_, code in answers] == [0] * instances, answers
     applied = [line for output, *_ in answers for line in output.splitlines() if line.startswith("applied")]
     assert sorted(applied) == [f"applied 000{number} Step 000{number}" for number in range(1, 5)]
@@ -83,8 +83,8 @@ def test_a_waiting_instance_does_not_block_create_index_concurrently(application
         assert "waiting" in second.stderr.readline()
         writer.commit()
     engine.dispose()
-    assert first.communicate(timeout=30)[0] == "applied 0002 Step 0002\n"
-    assert second.communicate(timeout=30)[0] == "nothing to apply\n"
+    assert first.communicate(timeout=90)[0] == "applied 0002 Step 0002\n"
+    assert second.communicate(timeout=90)[0] == "nothing to apply\n"
 
 
 @on_postgresql

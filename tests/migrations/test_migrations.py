@@ -24,6 +24,9 @@ class Order(Base):
 """
 
 
+on_sqlite = pytest.mark.parametrize("application", ["sqlite"], indirect=True)
+
+
 def tables(application: Application) -> set[str]:
     engine = create_engine(application.url)
     try:
@@ -126,6 +129,7 @@ def test_up_and_down_to_a_revision_tell_each_step(application: Application) -> N
     assert told == ["0001", "0002", "0002", "0001"]
 
 
+@on_sqlite
 @pytest.mark.parametrize("act", [lambda m: m.up("nope"), lambda m: m.down("nope"), lambda m: m.down("-1")])
 def test_an_unreachable_target_is_a_usage_error(application: Application, act: Callable[[Migrations], object]) -> None:
     application.write_migration("0001", None, "pass")
@@ -145,6 +149,7 @@ def test_a_database_of_newer_code_is_left_alone(application: Application) -> Non
             act()
 
 
+@on_sqlite
 def test_two_heads_are_named(application: Application) -> None:
     application.write_migration("0001", None, "pass")
     application.write_migration("0002a", "0001", "pass")
@@ -182,18 +187,21 @@ def test_an_asynchronous_url_is_run_without_a_loop(application: Application) -> 
     assert [revision.id for revision in Migrations(url).up()] == ["0001"]
 
 
+@on_sqlite
 def test_an_unreachable_server_is_told_without_its_password(application: Application) -> None:
-    with pytest.raises(ConnectFailed, match=r"127\.0\.0\.1:1/shop") as raised:
+    with pytest.raises(ConnectFailed, match="no connection to shop at host 127") as raised:
         Migrations("postgresql+psycopg://app:geheim@127.0.0.1:1/shop").up()
     assert "geheim" not in str(raised.value)
     assert "geheim" not in repr(Migrations("postgresql+psycopg://app:geheim@127.0.0.1:1/shop"))
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"database": "sqlite://", "folder": "nowhere"}, "no env.py"),
         ({"database": "no url"}, "not a database URL"),
+        ({"database": "nosql://here/db"}, "no dialect that SQLAlchemy knows"),
         ({"database": "sqlite://", "lock_timeout": "soon"}, "lock_timeout: 'soon' is not a duration"),
     ],
 )
@@ -217,6 +225,7 @@ def test_init_refuses_what_has_no_metadata(tmp_path: Path, metadata: str, messag
     assert not (tmp_path / "migrations").exists()
 
 
+@on_sqlite
 def test_init_touches_no_file_that_is_there(application: Application) -> None:
     with pytest.raises(UsageError, match="not empty"):
         init(metadata=f"{application.name}.models:Base")
