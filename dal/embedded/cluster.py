@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dal.embedded.owner import Owner, account_for_initdb
+from dal.embedded.template import copy_template
 from dal.errors import ServerError
 
 __all__ = ["adopt_cluster", "create_cluster", "server_environment"]
@@ -45,38 +46,33 @@ def server_environment() -> Mapping[str, str]:
     return {**kept, "LC_ALL": "C"}
 
 
-def create_cluster(cluster: Path, *, binaries: Path, owner: Owner, sync: bool) -> None:
+def create_cluster(cluster: Path, *, binaries: Path, owner: Owner, temporary: bool) -> None:
     """Make a new cluster with the role postgres, UTF-8, the builtin C.UTF-8 locale and checksums.
 
     Args:
         cluster: The folder to make; its parent exists.
         binaries: The folder of the programs.
         owner: The user the server will run under.
-        sync: Wait until all of it is on disk.
+        temporary: Copy it from a template and leave it to the system when it reaches the disk.
 
     Raises:
         ServerError: initdb failed.
     """
-    staging = Path(tempfile.mkdtemp(prefix="dal-initdb-", dir="/tmp" if owner.foreign else cluster.parent))
-    try:
-        account = account_for_initdb() if owner.foreign else None
-        if account is not None:
-            os.chown(staging, account, account)
-        _initdb(staging / "cluster", binaries=binaries, account=account)
-        made = cluster.with_name("cluster.new")
-        shutil.rmtree(made, ignore_errors=True)
-        if owner.foreign:
-            # A copy, because a file that another process of that account has linked here must not change its owner.
-            shutil.copytree(staging / "cluster", made, symlinks=True)
-        else:
-            (staging / "cluster").rename(made)
-        adopt_cluster(made, owner=owner)
-        if sync:
-            # At once for its thousand files; file by file it takes seconds.
-            os.sync()
-        made.rename(cluster)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+
+    def initialize(target: Path) -> None:
+        _initialize(target, binaries=binaries, owner=owner)
+
+    made = cluster.with_name("cluster.new")
+    shutil.rmtree(made, ignore_errors=True)
+    if temporary:
+        copy_template(made, binaries=binaries, make=initialize)
+    else:
+        initialize(made)
+    adopt_cluster(made, owner=owner)
+    if not temporary:
+        # At once for its thousand files; file by file it takes seconds.
+        os.sync()
+    made.rename(cluster)
 
 
 def adopt_cluster(cluster: Path, *, owner: Owner) -> None:
@@ -90,6 +86,22 @@ def adopt_cluster(cluster: Path, *, owner: Owner) -> None:
     (cluster / "pg_ident.conf").write_text(f'dal "{_account_name()}" all\n')
     cluster.chmod(0o700)
     owner.own(cluster)
+
+
+def _initialize(target: Path, *, binaries: Path, owner: Owner) -> None:
+    staging = Path(tempfile.mkdtemp(prefix="dal-initdb-", dir="/tmp" if owner.foreign else target.parent))
+    try:
+        account = account_for_initdb() if owner.foreign else None
+        if account is not None:
+            os.chown(staging, account, account)
+        _initdb(staging / "cluster", binaries=binaries, account=account)
+        if owner.foreign:
+            # A copy, because a file that another process of that account has linked here must not change its owner.
+            shutil.copytree(staging / "cluster", target, symlinks=True)
+        else:
+            (staging / "cluster").rename(target)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 def _account_name() -> str:

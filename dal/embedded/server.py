@@ -147,7 +147,7 @@ class EmbeddedServer:
         try:
             with use.alone():
                 if not service.cluster.exists():
-                    create_cluster(service.cluster, binaries=binaries, owner=owner, sync=not self._temporary)
+                    create_cluster(service.cluster, binaries=binaries, owner=owner, temporary=self._temporary)
                 settings = effective_settings(self._asked, temporary=self._temporary)
                 self._running = service.ensure(binaries, settings=settings, tcp=self._tcp)
                 self._agree(self._running)

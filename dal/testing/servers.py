@@ -96,7 +96,7 @@ def container_server(image: str = "postgres:18") -> Iterator[GivenServer]:
     """
     purpose = "a server in a container"
     docker = require("docker", extra="test", purpose=purpose)
-    postgres = require("testcontainers.postgres", extra="test", purpose=purpose)
+    postgres = require("testcontainers.community.postgres", extra="test", purpose=purpose)
     try:
         client = docker.from_env()
         try:

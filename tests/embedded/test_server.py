@@ -16,7 +16,7 @@ from dal.errors import ServerError, UsageError
 
 def ask(url: URL, statement: str) -> object:
     with connect(url) as connection:
-        cursor = connection.execute(statement)  # type: ignore[call-overload]
+        cursor = connection.execute(statement)
         row = cursor.fetchone() if cursor.description else None
         return None if row is None else row[0]
 
