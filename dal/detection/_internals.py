@@ -12,12 +12,25 @@ from typing import Any, NamedTuple
 
 from sqlalchemy.orm import QueryableAttribute, context, loading
 
-__all__ = ["PUBLIC_OPTION", "Asked", "asked", "compile_path", "joined_paths", "missing", "next_run", "only_columns"]
+__all__ = [
+    "PUBLIC_OPTION",
+    "Asked",
+    "asked",
+    "compile_path",
+    "entity_of",
+    "is_orm",
+    "joined_paths",
+    "missing",
+    "next_run",
+    "only_columns",
+    "swap_class",
+]
 
 PUBLIC_OPTION = "_dal_detection"
 """The execution option under which the public event leaves what it saw."""
 
 _LOAD_OPTIONS = "_sa_orm_load_options"
+_JOINED = ("eager_row_processor", "user_defined_eager_row_processor")
 _TOP_LEVEL = "sa_top_level_orm_context"
 
 
@@ -62,7 +75,7 @@ def asked(execution: Any) -> Asked | None:
     if load is None:
         # The default options do not travel.
         compiled = execution.compiled
-        return _OWN if compiled is not None and hasattr(compiled.compile_state, "global_attributes") else None
+        return _OWN if compiled is not None and is_orm(compiled) else None
     parent, refreshed = load._lazy_loaded_from, load._refresh_state
     if parent is None and refreshed is None:
         path = compile_path(execution)
@@ -71,6 +84,11 @@ def asked(execution: Any) -> Asked | None:
         # immediateload and refresh of relationships: eager, although they name a parent.
         return Asked(None, None, False, compile_path(execution) or (None, None))
     return Asked(parent, refreshed, bool(load._is_user_refresh), compile_path(execution))
+
+
+def is_orm(compiled: Any) -> bool:
+    """Tell whether a compiled statement is a SELECT of the ORM, sent by a session."""
+    return hasattr(compiled.compile_state, "global_attributes")
 
 
 def compile_path(execution: Any) -> tuple[Any, ...]:
@@ -89,11 +107,7 @@ def only_columns(execution: Any) -> tuple[str, ...]:
 def joined_paths(execution: Any) -> tuple[tuple[Any, ...], ...]:
     """Return the path of each relationship that a statement loads by a join of its own."""
     attributes = getattr(getattr(execution.compiled, "compile_state", None), "attributes", None) or {}
-    found = []
-    for key in attributes:
-        if isinstance(key, tuple) and len(key) == 2 and key[0] in ("eager_row_processor", "user_defined_eager_row_processor"):
-            found.append(tuple(key[1]))
-    return tuple(found)
+    return tuple(tuple(key[1]) for key in attributes if isinstance(key, tuple) and len(key) == 2 and key[0] in _JOINED)
 
 
 def entity_of(execution: Any) -> Any | None:

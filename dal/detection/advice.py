@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from sqlalchemy.orm import Mapper, RelationshipProperty
@@ -62,7 +63,7 @@ def _joined_to(step: Any, above: Group, paths: list[tuple[Any, ...]]) -> list[An
 def _fits(steps: list[Any]) -> bool:
     if not all(isinstance(step, RelationshipProperty) for step in steps):
         return False
-    return all(before.mapper.common_parent(after.parent) for before, after in zip(steps, steps[1:], strict=False))
+    return all(before.mapper.common_parent(after.parent) for before, after in pairwise(steps))
 
 
 def eager_lines(steps: list[Any], *, repository: bool, circular: bool) -> tuple[str, tuple[str, ...]]:

@@ -131,7 +131,7 @@ class Walk:
         self.worker = False
 
 
-def walk(frame: FrameType | None) -> Walk:
+def walk(frame: FrameType | None) -> Walk:  # noqa: C901  one loop without calls: it runs for every statement
     """Walk from a frame outwards and collect the application's own frames.
 
     Args:
@@ -147,33 +147,38 @@ def walk(frame: FrameType | None) -> Walk:
     """
     found = Walk()
     numbers: list[int] = []
-    kinds = _kinds
+    places = found.places
+    kind_of = _kinds.get
     greenlet: Any = None
-    left = _MOST_FRAMES
-    while left:
-        left -= 1
+    for _ in range(_MOST_FRAMES):
         if frame is None:
+            # SQLAlchemy's asyncio bridge: the coroutine that awaits stands in the greenlet outside.
             greenlet, frame = _outer(greenlet)
             if frame is None:
                 break
         code = frame.f_code
-        kind = kinds.get(code.co_filename)
+        kind = kind_of(code.co_filename)
         if kind is None:
             kind = _kind_of(frame)
-        if kind == _LIBRARY:
-            pass
-        elif kind <= _TEMPLATE:
-            offset = frame.f_lasti
-            number = (id(code) << 16) ^ offset
-            if number not in numbers:
-                numbers.append(number)
-                found.places.append((code, offset))
-                if kind == _TEMPLATE:
-                    _remember_template(code, frame)
-                if len(numbers) == _MOST_PLACES:
-                    break
-        elif _special(found, kind, frame, code):
-            break
+        # Most frames are a library's: they cost one look-up.
+        if kind:
+            if kind == _APPLICATION:
+                offset = frame.f_lasti
+                number = (id(code) << 16) ^ offset
+                if number not in numbers:
+                    numbers.append(number)
+                    places.append((code, offset))
+                    if len(numbers) == _MOST_PLACES:
+                        break
+            elif kind == _SESSION:
+                if code.co_name == "_flush":
+                    found.flushing = True
+            elif kind == _TEMPLATE:
+                _remember_template(code, frame)
+                numbers.append((id(code) << 16) ^ frame.f_lasti)
+                places.append((code, frame.f_lasti))
+            elif _special(found, kind, frame, code):
+                break
         frame = frame.f_back
     found.key = tuple(numbers)
     return found
@@ -181,10 +186,7 @@ def walk(frame: FrameType | None) -> Walk:
 
 def _special(found: Walk, kind: int, frame: FrameType, code: CodeType) -> bool:
     """Note a frame of special meaning; say whether the walk ends with it."""
-    if kind == _SESSION:
-        if code.co_name == "_flush":
-            found.flushing = True
-    elif kind == _REQUEST:
+    if kind == _REQUEST:
         if code.co_name in _REQUEST_FUNCTIONS:
             found.request = frame
     elif kind == _REPOSITORY:

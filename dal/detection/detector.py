@@ -66,7 +66,8 @@ class Detect:
     ) -> Watch:
         """Watch a block of code.
 
-        It sees plain sessions, async ones and Core on any engine, follows tasks and threads, and costs nothing once it has ended.
+        It sees plain sessions, async ones and Core on any engine, follows tasks and threads, and costs nothing once it has
+        ended.
 
         Args:
             threshold: From how many objects on a load for each of them is told, at least 2.

@@ -100,6 +100,11 @@ class EagerLoads:
         """Return the joined paths of a group."""
         return [found.path for found in self.expected.values() if found.group is group and found.joined]
 
+    @property
+    def unsettled(self) -> bool:
+        """Whether objects of a result are held to be counted."""
+        return self._roots_group is not None
+
     def settle(self) -> None:
         """Count the rows behind the objects of the last result that joined several collections, and let go of them."""
         group, roots = self._roots_group, self._roots

@@ -39,29 +39,64 @@ class Finding(Protocol):
     """
 
     @property
-    def rule(self) -> str: ...
+    def rule(self) -> str:
+        """See the class."""
+        ...
+
     @property
-    def subject(self) -> str: ...
+    def subject(self) -> str:
+        """See the class."""
+        ...
+
     @property
-    def queries(self) -> int: ...
+    def queries(self) -> int:
+        """See the class."""
+        ...
+
     @property
-    def seconds(self) -> float: ...
+    def seconds(self) -> float:
+        """See the class."""
+        ...
+
     @property
-    def saves(self) -> int: ...
+    def saves(self) -> int:
+        """See the class."""
+        ...
+
     @property
-    def call_site(self) -> str: ...
+    def call_site(self) -> str:
+        """See the class."""
+        ...
+
     @property
-    def loaded_at(self) -> str | None: ...
+    def loaded_at(self) -> str | None:
+        """See the class."""
+        ...
+
     @property
-    def stack(self) -> tuple[str, ...]: ...
+    def stack(self) -> tuple[str, ...]:
+        """See the class."""
+        ...
+
     @property
-    def fix(self) -> str: ...
+    def fix(self) -> str:
+        """See the class."""
+        ...
+
     @property
-    def alternatives(self) -> tuple[str, ...]: ...
+    def alternatives(self) -> tuple[str, ...]:
+        """See the class."""
+        ...
+
     @property
-    def sql(self) -> str: ...
+    def sql(self) -> str:
+        """See the class."""
+        ...
+
     @property
-    def message(self) -> str: ...
+    def message(self) -> str:
+        """See the class."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,10 +118,12 @@ class NPlusOne:
 
     @property
     def subject(self) -> str:
+        """What it is about."""
         return self.relationship
 
     @property
     def message(self) -> str:
+        """One sentence."""
         return f"{self.relationship} was loaded {self.queries} times, once for each parent"
 
 
@@ -110,10 +147,12 @@ class ColumnNPlusOne:
 
     @property
     def subject(self) -> str:
+        """What it is about."""
         return f"{self.entity}.{self.columns[0]}" if len(self.columns) == 1 else self.entity
 
     @property
     def message(self) -> str:
+        """One sentence."""
         what = {"refresh": "refreshed", "expired": "loaded again after it expired", "deferred": "loaded (deferred)"}
         return f"{self.subject} was {what.get(self.reason, 'loaded')} {self.queries} times, once for each object"
 
@@ -137,10 +176,12 @@ class RepeatedStatement:
 
     @property
     def subject(self) -> str:
+        """What it is about."""
         return self.statement
 
     @property
     def message(self) -> str:
+        """One sentence."""
         if self.reason == "invariant":
             return f"the same question was asked {self.queries} times with nothing changed: {self.statement}"
         return f"a statement was sent {self.queries} times, once for each item: {self.statement}"
@@ -164,10 +205,12 @@ class RowByRowWrites:
 
     @property
     def subject(self) -> str:
+        """What it is about."""
         return self.statement
 
     @property
     def message(self) -> str:
+        """One sentence."""
         return f"{self.queries} rows were written one at a time: {self.statement}"
 
 
@@ -190,10 +233,12 @@ class UnusedEagerLoad:
 
     @property
     def subject(self) -> str:
+        """What it is about."""
         return self.relationship
 
     @property
     def message(self) -> str:
+        """One sentence."""
         return f"{self.relationship} was loaded eagerly, {self.objects} objects, and never read"
 
 
@@ -218,6 +263,7 @@ class MultipliedRows:
 
     @property
     def subject(self) -> str:
+        """What it is about."""
         return " x ".join(self.relationships)
 
     @property
@@ -227,6 +273,7 @@ class MultipliedRows:
 
     @property
     def message(self) -> str:
+        """One sentence."""
         about = "" if self.measured else "about "
         return f"joining {self.subject} fetched {about}{self.rows} rows for {self.objects} objects"
 
@@ -250,8 +297,10 @@ class UnusedColumns:
 
     @property
     def subject(self) -> str:
+        """What it is about."""
         return self.entity
 
     @property
     def message(self) -> str:
+        """One sentence."""
         return f"{len(self.columns)} columns of {self.entity} were fetched and never read"

@@ -48,6 +48,7 @@ class Fingerprints:
         self._most = most
 
     def __call__(self, sql: str) -> str:
+        """Return the fingerprint of a text."""
         known = self._known.get(sql)
         if known is None:
             known = self._known_as(sql)

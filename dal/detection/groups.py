@@ -16,6 +16,7 @@ __all__ = ["COLUMN", "EAGER", "LAZY", "READ", "WRITE", "Group", "Reads", "Writes
 LAZY, COLUMN, READ, WRITE, EAGER = "lazy", "column", "read", "write", "eager"
 
 _MOST_DISTINCT = 64
+_SETTLED = 8
 
 
 class Group:
@@ -104,7 +105,7 @@ class Reads:
         limit_one: The first parameters contain no more than one row as LIMIT; known to the judge by name.
     """
 
-    __slots__ = ("changed_size", "first", "first_sql", "last", "last_size", "longest", "ones", "shortest", "size", "tight",
+    __slots__ = ("changed_size", "first", "first_sql", "last", "last_size",  "ones", "shortest", "size", "tight", "times",
                  "transaction", "varied")  # fmt: skip
 
     def __init__(self, parameters: Any, sql: str, transaction: int) -> None:
@@ -112,15 +113,21 @@ class Reads:
         self.ones = {name for name, value in _named(parameters) if value == 1 and isinstance(value, int)}
         self.last = self.first
         self.first_sql = sql
-        self.size = self.last_size = self.longest = len(parameters or ())
+        self.size = self.last_size = len(parameters or ())
         self.shortest = self.size
         self.changed_size = 0
         self.varied: set[str] = set()
         self.tight = 0
+        self.times = 1
         self.transaction = transaction
 
     def add(self, parameters: Any, sql: str, transaction: int, *, quick: bool) -> None:
         """Compare one more execution with the ones before."""
+        self.times += 1
+        if self.varied and self.times > _SETTLED:
+            # What changes is known by now; only the length of lists still says something.
+            self._size(len(parameters or ()))
+            return
         found = marks(parameters)
         if sql is not self.first_sql and sql != self.first_sql:
             self.varied |= _changed_literals(self.first_sql, sql)
@@ -131,11 +138,15 @@ class Reads:
             self.varied.update(name for name, value in found.items() if self.first.get(name, value) != value)
         self.last = found
         self.transaction = transaction
+        self._size(len(parameters or ()))
+
+    def _size(self, size: int) -> None:
         # The last list of a chunked walk may be short, so the shortest one is taken without it.
-        self.shortest = min(self.shortest, self.last_size)
-        self.last_size = len(parameters or ())
-        self.longest = max(self.longest, self.last_size)
-        self.changed_size += self.last_size != self.size
+        if self.last_size < self.shortest:
+            self.shortest = self.last_size
+        self.last_size = size
+        if size != self.size:
+            self.changed_size += 1
 
 
 def _changed_literals(ours: str, theirs: str) -> set[str]:
@@ -176,9 +187,16 @@ class Writes:
 
     def add(self, parameters: Any, sql: str, *, rows: int, flush: int | None, savepoints: int, polls: int) -> None:
         """Count one more execution; `flush` numbers the flush it belongs to, None outside of one."""
+        if self.single + self.bulk < _SETTLED:
+            self._compare(parameters, sql)
+        self._count(rows, flush, savepoints, polls)
+
+    def _compare(self, parameters: Any, sql: str) -> None:
         self.varied.update(name for name, value in marks(parameters).items() if self.first.get(name, value) != value)
         if sql is not self.first_sql and sql != self.first_sql:
             self.varied |= _changed_literals(self.first_sql, sql)
+
+    def _count(self, rows: int, flush: int | None, savepoints: int, polls: int) -> None:
         if rows > 1:
             self.bulk += 1
             self.flush = -1 if flush is None else flush

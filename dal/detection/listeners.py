@@ -100,33 +100,27 @@ def _uninstall() -> None:
 
 
 def _before(connection: Connection, cursor: Any, sql: str, parameters: Any, execution: Any, many: bool) -> None:
-    if execution is not None:
-        execution.__dict__[_STARTED] = perf_counter()
+    execution.__dict__[_STARTED] = perf_counter()
 
 
 def _after(connection: Connection, cursor: Any, sql: str, parameters: Any, execution: Any, many: bool) -> None:
     ended = perf_counter()
-    scopes = active()
+    scopes = _active.get()
+    if not scopes or scopes[-1].closed:
+        scopes = active()
     if scopes:
-        record(scopes, sys._getframe(1), (cursor, sql, parameters, execution, many), ended)
+        record(scopes, cursor, sql, parameters, execution, many, ended)
 
 
-def record(scopes: tuple[Scope, ...], frame: Any, told: tuple[Any, ...], ended: float) -> None:
-    """Hand one execution to scopes.
-
-    Args:
-        scopes: Who watches.
-        frame: Where the walk to the application starts.
-        told: Cursor, text, parameters, execution context, whether many.
-        ended: When it ended, by `perf_counter()`.
-    """
-    cursor, sql, parameters, execution, many = told
+def record(scopes: tuple[Scope, ...], cursor: Any, sql: str, parameters: Any, execution: Any, many: bool, ended: float) -> None:
+    """Hand one execution to scopes; called from a listener, whose own frames the walk to the application skips."""
     try:
-        started = execution.__dict__.get(_STARTED, ended) if execution is not None else ended
-        statement = Statement(
-            execution=execution, cursor=cursor, sql=sql, parameters=parameters, many=many, started=started, ended=ended
-        )
-        statement.walk = walk(frame)
+        started = execution.__dict__.get(_STARTED, ended)
+        statement = Statement(execution, cursor, sql, parameters, many, started, ended)
+        # The first frames are always SQLAlchemy's own, from execute() to the cursor; to look at them would cost a third more.
+        compiled = execution.compiled
+        own = 4 if compiled is None else 8 if _internals.is_orm(compiled) else 6
+        statement.walk = walk(sys._getframe(own))
         for scope in scopes:
             scope.add(statement)
     except Exception:
@@ -171,7 +165,7 @@ class _Attached:
         self.scope = scope
 
     def after(self, connection: Connection, cursor: Any, sql: str, parameters: Any, execution: Any, many: bool) -> None:
-        record((self.scope,), sys._getframe(1), (cursor, sql, parameters, execution, many), perf_counter())
+        record((self.scope,), cursor, sql, parameters, execution, many, perf_counter())
 
 
 def attach(connection: Connection, scope: Scope) -> None:

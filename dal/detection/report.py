@@ -49,10 +49,12 @@ class Report:
 
     @property
     def count(self) -> int:
+        """Statements that reached the database."""
         return self._scope.statements
 
     @property
     def seconds(self) -> float:
+        """Time they took in the driver."""
         return self._scope.seconds
 
     @property

@@ -34,26 +34,37 @@ _units = itertools.count(1)
 
 
 class Statement:
-    """One execution, as the cursor saw it, shared by all scopes that watch."""
+    """One execution, as the cursor saw it, shared by all scopes that watch.
 
-    __slots__ = ("connection", "cursor", "ended", "execution", "many", "parameters", "sql", "started", "walk")
+    Args:
+        execution: SQLAlchemy's execution context.
+        cursor: The driver's cursor.
+        sql: The text as it was sent.
+        parameters: The parameters as they were sent.
+        many: It was an executemany.
+        started: When it was sent, by `perf_counter()`.
+        ended: When the driver had the answer.
+    """
+
+    __slots__ = ("cursor", "ended", "execution", "many", "parameters", "sql", "started", "walk")
 
     def __init__(
-        self, *, execution: Any, cursor: Any, sql: str, parameters: Any, many: bool, started: float, ended: float
+        self, execution: Any, cursor: Any, sql: str, parameters: Any, many: bool, started: float, ended: float, /
     ) -> None:
         self.execution = execution
         self.cursor = cursor
         self.many = many
         self.started = started
         self.ended = ended
-        compiled = execution.compiled if execution is not None else None
-        self.sql = sql
-        self.parameters = parameters
-        if compiled is not None:
+        compiled = execution.compiled
+        if compiled is None:
+            self.sql = sql
+            self.parameters = parameters
+        else:
             # The compiled text is one string for every length of an IN list, and its parameters have names.
             self.sql = compiled.string or sql
-            found = execution.compiled_parameters
-            self.parameters = found[0] if found else parameters
+            named = execution.compiled_parameters
+            self.parameters = named[0] if named else parameters
         self.walk: Walk | None = None
 
 
@@ -107,12 +118,11 @@ class Scope:
 
     def add(self, statement: Statement) -> None:
         """Count one execution."""
-        self.eager.settle()
+        if self.eager.unsettled:
+            self.eager.settle()
         seconds = statement.ended - statement.started
         self.statements += 1
         self.seconds += seconds
-        if self.started is None:
-            self.started = statement.started
         shape = self._fingerprints(statement.sql)
         if seconds > self.slowest[0]:
             self.slowest = (seconds, shape)
@@ -120,9 +130,15 @@ class Scope:
         if group is not None:
             group.count += 1
             group.seconds += seconds
-        if len(self.timeline) < self._most_timeline:
-            self.timeline.append((statement.started - self.started, seconds, shape, group))
+        if self._most_timeline:
+            self._tick(statement, shape, group)
         self._last_end = statement.ended
+
+    def _tick(self, statement: Statement, shape: str, group: Group | None) -> None:
+        if self.started is None:
+            self.started = statement.started
+        if len(self.timeline) < self._most_timeline:
+            self.timeline.append((statement.started - self.started, statement.ended - statement.started, shape, group))
 
     def group_of_run(self, run: int) -> Group | None:
         """Return the group that loaded the objects of a result, by the number the result carries."""
@@ -140,50 +156,51 @@ class Scope:
     def _grouped(self, statement: Statement, shape: str) -> Group | None:
         kind = self._kinds.get(shape)
         if kind is None:
-            if len(self._kinds) > _MOST_GROUPS:
-                self._kinds.clear()
-            kind = self._kinds[shape] = shapes.shape_kind(shape)
+            kind = self._kind_of(shape)
+        walk = statement.walk
+        if kind == shapes.READ:
+            asked = _internals.asked(statement.execution)
+            if asked is not None:
+                return self._orm(statement, shape, walk, asked) if walk is not None and not walk.flushing else None
+            return self._read(statement, shape, walk) if walk is not None and not walk.flushing else None
         if kind == shapes.SAVEPOINT:
             self._savepoints += 1
-        if kind in (shapes.SAVEPOINT, shapes.NOISE):
             return None
-        walk = statement.walk
-        if walk is None:
+        if kind == shapes.NOISE or walk is None:
             return None
-        asked = _internals.asked(statement.execution) if statement.execution is not None else None
         if kind == shapes.WRITE:
             return self._write(statement, shape, walk)
-        if kind == shapes.POLL:
-            self._polls += 1
-        if asked is not None:
-            return self._orm(statement, shape, walk, asked)
-        if walk.flushing:
-            return None
-        return self._read(statement, shape, walk, None)
+        self._polls += 1
+        return None
 
-    def _orm(self, statement: Statement, shape: str, walk: Walk, asked: _internals.Asked) -> Group | None:
-        if asked.parent is not None and asked.refreshed is None:
-            group = self._lazy(statement, shape, walk, asked) if not walk.flushing else None
-        elif asked.refreshed is not None:
-            group = self._column(statement, shape, walk, asked) if not walk.flushing else None
+    def _kind_of(self, shape: str) -> str:
+        if len(self._kinds) > _MOST_GROUPS:
+            self._kinds.clear()
+        kind = self._kinds[shape] = shapes.shape_kind(shape)
+        return kind
+
+    def _orm(self, statement: Statement, shape: str, walk: Walk, asked: _internals.Asked) -> Group:
+        if asked.refreshed is not None:
+            group = self._column(statement, shape, walk, asked)
+        elif asked.parent is not None:
+            group = self._lazy(statement, shape, walk, asked)
         elif len(asked.path) > 1:
             group = self._group(EAGER, asked.path, statement, shape, walk, (EAGER, asked.path, walk.key))
             if self._track_eager:
                 self.eager.separately(group, asked.path)
-        elif walk.flushing:
-            return None
         else:
-            group = self._read(statement, shape, walk, _internals.entity_of(statement.execution))
-            if self._track_eager and group.count == 0:
-                self.eager.joined(group, statement, shape)
-        if group is not None:
+            group = self._read(statement, shape, walk)
+            if group.count == 0:
+                group.subject = _internals.entity_of(statement.execution)
+                if self._track_eager:
+                    self.eager.joined(group, statement, shape)
+        if not self._run_groups or self._run_groups[-1] is not group:
             self._remember_run(group)
+        if self.eager.expected:
             self.eager.expect_rows(self, group, statement.cursor)
         return group
 
     def _remember_run(self, group: Group) -> None:
-        if self._run_groups and self._run_groups[-1] is group:
-            return
         if len(self._runs) > _MOST_RUNS:
             del self._runs[: _MOST_RUNS // 2], self._run_groups[: _MOST_RUNS // 2]
         self._runs.append(_internals.next_run())
@@ -191,7 +208,14 @@ class Scope:
 
     def _lazy(self, statement: Statement, shape: str, walk: Walk, asked: _internals.Asked) -> Group:
         relationship = asked.path[-1] if asked.path else shape
-        group = self._group(LAZY, relationship, statement, shape, walk, (LAZY, relationship, walk.key, self._unit(walk)))
+        group = self._group(
+            LAZY,
+            relationship,
+            statement,
+            shape,
+            walk,
+            (LAZY, relationship, walk.key, self._unit(walk) if walk.worker or walk.request else 0),
+        )
         self._for_parent(group, asked.parent)
         return group
 
@@ -199,7 +223,14 @@ class Scope:
         columns = _internals.only_columns(statement.execution)
         mapper = asked.refreshed.mapper if asked.refreshed is not None else None
         subject = (mapper, columns, asked.by_user)
-        group = self._group(COLUMN, subject, statement, shape, walk, (COLUMN, subject, walk.key, self._unit(walk)))
+        group = self._group(
+            COLUMN,
+            subject,
+            statement,
+            shape,
+            walk,
+            (COLUMN, subject, walk.key, self._unit(walk) if walk.worker or walk.request else 0),
+        )
         if group.count and group.last_writes != self._writes:
             # Something was written since the last one: a refresh after a write is what refresh is for.
             group.isolated += 1
@@ -217,15 +248,17 @@ class Scope:
                 group.circular = True
         group.add_parent(state.key or id(state), run)
 
-    def _read(self, statement: Statement, shape: str, walk: Walk, entity: Any) -> Group:
-        group = self._group(READ, entity, statement, shape, walk, (READ, shape, walk.key, self._unit(walk)))
+    def _read(self, statement: Statement, shape: str, walk: Walk) -> Group:
+        group = self._group(
+            READ, None, statement, shape, walk, (READ, shape, walk.key, self._unit(walk) if walk.worker or walk.request else 0)
+        )
         if group.reads is None:
             group.reads = Reads(statement.parameters, statement.sql, self._transactions)
         else:
             quick = statement.started - self._last_end < _QUICK
             before = group.reads.tight
             group.reads.add(statement.parameters, statement.sql, self._transactions, quick=quick)
-            if group.compiled is None and statement.execution is not None:
+            if group.compiled is None:
                 group.compiled = statement.execution.compiled
                 group.dialect = statement.execution.dialect
             if not group.reads.varied and (before == group.reads.tight or "LIMIT" in shape):
@@ -234,11 +267,17 @@ class Scope:
 
     def _write(self, statement: Statement, shape: str, walk: Walk) -> Group:
         self._writes += 1
-        group = self._group(WRITE, None, statement, shape, walk, (WRITE, shape, walk.key, self._unit(walk)))
+        group = self._group(
+            WRITE,
+            None,
+            statement,
+            shape,
+            walk,
+            (WRITE, shape, walk.key, self._unit(walk) if walk.worker or walk.request else 0),
+        )
         if group.writes is None:
             group.writes = Writes(statement.parameters, statement.sql)
-            if statement.execution is not None:
-                group.compiled, group.dialect = statement.execution.compiled, statement.execution.dialect
+            group.compiled, group.dialect = statement.execution.compiled, statement.execution.dialect
         rows = 2 if statement.many else getattr(statement.cursor, "rowcount", 1)
         flush = self._flushes if walk.flushing else None
         group.writes.add(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 from sqlalchemy import Connection, Engine
@@ -49,7 +50,7 @@ def assert_constant_queries(
         >>> assert_constant_queries(one_query, seed=lambda size: None, session=engine)
         [1, 1, 1]
     """
-    if len(sizes) < 2 or any(later <= earlier for earlier, later in zip(sizes, sizes[1:], strict=False)):
+    if len(sizes) < 2 or any(later <= earlier for earlier, later in pairwise(sizes)):
         raise UsageError(f"sizes={tuple(sizes)}: growth needs two sizes or more, each larger", hint="sizes=(2, 5, 11)")
     seed_takes_session, act_takes_session = _parameters(seed) > 1, _parameters(act) > 0
     if session is None and (seed_takes_session or act_takes_session):

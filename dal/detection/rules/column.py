@@ -53,9 +53,9 @@ def _reason(mapper: Any, columns: tuple[str, ...]) -> str:
     if named and all(column.deferred for column in named):
         return "deferred"
     own = mapper.local_table
-    if mapper.inherits is not None and named and own is not mapper.inherits.local_table:
-        if all(column.columns[0].table is own for column in named):
-            return "sub-table"
+    joined = mapper.inherits is not None and own is not mapper.inherits.local_table
+    if joined and named and all(column.columns[0].table is own for column in named):
+        return "sub-table"
     every = [column for column in mapped if not column.deferred]
     return "expired" if len(named) >= len(every) - len(mapper.primary_key) else "deferred"
 

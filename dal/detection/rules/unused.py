@@ -1,10 +1,12 @@
 """Relationships that were loaded eagerly and never read.
 
-Silent when nothing was loaded, when any object's relationship was read in the scope, and while objects of the result are still in
-use outside: whoever holds them may read it later.
+Silent when nothing was loaded, when any object's relationship was read in the scope, and while objects of the result are still
+in use outside: whoever holds them may read it later.
 """
 
 from __future__ import annotations
+
+from collections import Counter
 
 from dal.detection.advice import name_of
 from dal.detection.eager import Expected
@@ -32,7 +34,7 @@ def judge(scope: Scope) -> list[tuple[Finding, Group]]:
 
 
 def _objects(scope: Scope, expected: Expected) -> int:
-    counts = scope.eager.loaded.get(id(expected.group), {})
+    counts = scope.eager.loaded.get(id(expected.group), Counter())
     return sum(count for mapper, count in counts.items() if mapper.isa(expected.relationship.mapper))
 
 

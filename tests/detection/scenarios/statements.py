@@ -272,9 +272,8 @@ def batch_of_ids_then_one_by_one(app):
 @dirty(REPEATED)
 def between_two_columns(app):
     for user in app.session.scalars(select(User)).all():
-        app.session.execute(
-            select(Login.id).join(Visit, Visit.user_id == Login.user_id).where(Login.user_id == user.id)
-        ).all()  # HERE
+        stmt = select(Login.id).join(Visit, Visit.user_id == Login.user_id).where(Login.user_id == user.id)
+        app.session.execute(stmt).all()  # HERE
 
 
 # Silence is right.
