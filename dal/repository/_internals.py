@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import FromClause, ScalarResult, Select, inspect
 
-__all__ = ["explicit_froms", "needs_unique", "selected_entity"]
+__all__ = ["explicit_froms", "needs_unique", "selected_entity", "where_clauses"]
 
 
 def needs_unique(result: ScalarResult[Any]) -> bool:
@@ -25,6 +25,14 @@ def selected_entity(statement: Select[Any]) -> Any:
         source = described[0].get("entity")
         return inspect(source) if source is not None and len(described) == 1 and described[0]["expr"] is source else None
     return annotations[0].get("parententity") if len(columns) == len(annotations) == 1 else None
+
+
+def where_clauses(statement: Select[Any]) -> Sequence[Any]:
+    """Return the conditions of a statement's WHERE."""
+    try:
+        return statement._where_criteria
+    except AttributeError:
+        return () if statement.whereclause is None else (statement.whereclause,)
 
 
 def explicit_froms(statement: Select[Any]) -> Sequence[Any]:

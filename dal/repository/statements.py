@@ -132,13 +132,12 @@ def _check_select(entity: Entity[Any], statement: Select[Any]) -> None:
             f"a repository of {entity.name} returns {entity.name} objects, and this select() returns {shown}",
             hint=f"pass select({entity.name}), or send this one with session.execute()",
         )
-    where = statement.whereclause
-    if where is None or (source is entity.mapper and not criteria.foreign_tables(where, entity.tables)):
+    where = _internals.where_clauses(statement)
+    if source is entity.mapper and not any(criteria.foreign_tables(clause, entity.tables) for clause in where):
         return
-    foreign = criteria.foreign_tables(where, _contained(entity, statement))
-    if foreign:
-        reached = criteria.linked([where], _contained(entity, statement))
-        criteria.refuse_foreign(foreign - reached, entity.name, "where() of the select()")
+    reached = criteria.linked(where, _contained(entity, statement))
+    for clause in where:
+        criteria.refuse_foreign(criteria.foreign_tables(clause, reached), entity.name, "where() of the select()")
 
 
 def _contained(entity: Entity[Any], statement: Select[Any]) -> frozenset[FromClause]:

@@ -29,6 +29,8 @@ def session(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
             monkeypatch.setattr(_internals, "explicit_froms", without)
             entity = _internals.selected_entity
             monkeypatch.setattr(_internals, "selected_entity", lambda statement: entity(Blind(statement)))  # type: ignore[arg-type]
+            clauses = _internals.where_clauses
+            monkeypatch.setattr(_internals, "where_clauses", lambda statement: clauses(Blind(statement)))  # type: ignore[arg-type]
             monkeypatch.setattr(_internals, "needs_unique", lambda _, unique=_internals.needs_unique: unique(object()))
         yield session
     engine.dispose()
@@ -66,5 +68,6 @@ def test_both_ways_say_the_same(session: Session) -> None:
 def test_the_private_names_are_there() -> None:
     assert hasattr(Select, "_setup_joins")
     assert hasattr(Select, "_from_obj")
+    assert hasattr(Select, "_where_criteria")
     assert "_unique_filter_state" in ScalarResult.__slots__ or hasattr(ScalarResult, "_unique_filter_state")
     assert select(User)._raw_columns[0]._annotations["parententity"] is User.__mapper__
