@@ -1,8 +1,8 @@
 """One migrating instance at a time.
 
 PostgreSQL: a session-level advisory lock on the connection that migrates, so that whoever loses the connection loses the
-lock and its transaction together. SQLite: `BEGIN IMMEDIATE`, which also makes its DDL transactional. A pooler in
-transaction mode (PgBouncer) cannot hold a session lock: migrate through the server's own address.
+lock and its transaction together. SQLite: `BEGIN IMMEDIATE`, which also makes its DDL transactional. A pooler between
+(PgBouncer) is refused: in transaction mode the lock would stay on a server session that nobody can unlock any more.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def exclusive(connection: Connection, timeout: float) -> AbstractContextManager[
 
     Raises:
         DeadlineExceeded: Another instance held the lock all the time; entered, not called.
-        UnsupportedError: Neither PostgreSQL nor SQLite.
+        UnsupportedError: Neither PostgreSQL nor SQLite, or a pooler between; entered.
     """
     name = connection.dialect.name
     if name not in _LOCKS:
@@ -59,6 +59,7 @@ def exclusive(connection: Connection, timeout: float) -> AbstractContextManager[
 
 @contextmanager
 def _postgresql(connection: Connection, timeout: float) -> Iterator[None]:
+    _refuse_pooler(connection)
     deadline = time.monotonic() + timeout
     told = False
     while not _try(connection):
@@ -74,6 +75,18 @@ def _postgresql(connection: Connection, timeout: float) -> Iterator[None]:
         yield
     finally:
         _unlock(connection)
+
+
+def _refuse_pooler(connection: Connection) -> None:
+    greeted = getattr(getattr(connection.connection.driver_connection, "info", None), "backend_pid", None)
+    answered = connection.scalar(text("SELECT pg_backend_pid()"))
+    connection.rollback()
+    # A pooler greets with a process id of its own making; not every driver keeps it.
+    if greeted is not None and greeted != answered:
+        raise UnsupportedError(
+            "the connection goes through a pooler such as PgBouncer, which does not keep the lock that makes migrations safe",
+            hint="migrate through the server's own host and port",
+        )
 
 
 def _try(connection: Connection) -> bool:

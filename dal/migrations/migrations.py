@@ -46,9 +46,14 @@ class Migrations:
         ConfigError: The folder holds no environment, or the URL or the duration cannot be read.
 
     Example:
-        >>> migrations = Migrations("sqlite:///shop.db")  # doctest: +SKIP
-        >>> [revision.message for revision in migrations.up()]  # doctest: +SKIP
-        ['Create users', 'Add orders']
+        >>> import tempfile
+        >>> from dal.migrations import init
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = init(f"{folder}/migrations", metadata="dal.demo.models:Base")
+        ...     migrations = Migrations(f"sqlite:///{folder}/flights.db", folder=f"{folder}/migrations")
+        ...     _ = migrations.new("Create the tables")
+        ...     [revision.message for revision in migrations.up()]
+        ['Create the tables']
     """
 
     def __init__(

@@ -51,6 +51,7 @@ def test_the_whole_demo_without_a_terminal(tmp_path: Path) -> None:
         'eager(..., using="selectin")': 6,
         "eager(...)": 1,
     }
+    assert "Flight.airline was not loaded by the query" in answer.stdout
     assert {rows for _, _, rows in policies.values()} == {100}
     assert (tmp_path / ".dal" / "demo").is_dir()
 
