@@ -179,6 +179,6 @@ def test_settings_are_frozen_and_named() -> None:
     with pytest.raises(AttributeError):
         config.max_pool_size = 3  # type: ignore[misc]
     with pytest.raises(TypeError):
-        PoolConfig(5)  # type: ignore[misc]
+        PoolConfig(5)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="unexpected"):
         PoolConfig(size=5)  # type: ignore[call-arg]

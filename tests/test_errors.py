@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 from sqlalchemy import exc
-from sqlalchemy.orm.exc import NoResultFound
+from sqlalchemy.exc import NoResultFound
 
 from dal import errors
 

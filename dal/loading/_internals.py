@@ -26,6 +26,7 @@ _load_everything: Any = _WildcardLoad
 _SELECT_STRATEGY = (("lazy", "select"),)
 _SELECTIN_STRATEGY = (("lazy", "selectin"),)
 _DEFERRED_STRATEGY = (("deferred", True), ("instrument", True))
+_SUBCLASS_STRATEGY = (("selectinload_polymorphic", True),)
 _NEVER_SWAPPED = frozenset({"noload", None, "write_only", "dynamic"})
 
 
@@ -44,8 +45,11 @@ def missing() -> list[str]:
 
 def options_of(statement: Any) -> tuple[Any, ...]:
     """Return the options of a statement, also those given before `with_only_columns()`."""
-    earlier = (option for entities in getattr(statement, "_memoized_select_entities", ()) for option in entities._with_options)
-    return (*earlier, *getattr(statement, "_with_options", ()))
+    own: tuple[Any, ...] = getattr(statement, "_with_options", ())
+    replaced = getattr(statement, "_memoized_select_entities", ())
+    if not replaced:
+        return own
+    return (*(option for entities in replaced for option in entities._with_options), *own)
 
 
 def statement_of(compile_state: Any) -> Any:
@@ -73,7 +77,11 @@ def current_root(compile_state: Any) -> Any | None:
 
 def raises_on_unknown(compile_state: Any) -> bool:
     """Tell whether this is the user's own statement, where a path that leads nowhere is an error."""
-    return not compile_state.current_path and not compile_state.compile_options._for_refresh_state
+    return (
+        not compile_state.current_path
+        and not compile_state.compile_options._for_refresh_state
+        and all(element._reconcile_to_other is None for element in _elements(options_of(compile_state.select_statement)))
+    )
 
 
 def needs_separate_statements(compile_state: Any) -> bool:
@@ -87,14 +95,26 @@ def needs_separate_statements(compile_state: Any) -> bool:
     )
 
 
-def own_loads(options: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
-    """Yield the natural path of each attribute that SQLAlchemy's own loader options speak of."""
+def _elements(options: Iterable[Any]) -> Iterator[Any]:
+    """Yield what SQLAlchemy's own loader options say, one attribute or class each."""
     for option in options:
         if isinstance(option, Load):
-            for element in option.context:
-                if element.strategy is not None:
-                    path: Any = element.path.natural_path
-                    yield tuple(path)
+            yield from (element for element in option.context if element.strategy is not None)
+
+
+def own_loads(options: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
+    """Yield the natural path of each attribute that SQLAlchemy's own loader options speak of.
+
+    What SQLAlchemy adds by itself to the statement of a subclass is marked to give way to options, and is left out.
+    """
+    for element in _elements(options):
+        if element._reconcile_to_other is None:
+            yield tuple(element.path.natural_path)
+
+
+def own_subclasses(options: Iterable[Any]) -> bool:
+    """Tell whether the statement itself says which subclasses to load, with `selectin_polymorphic()`."""
+    return any(element.strategy == _SUBCLASS_STRATEGY for element in _elements(options))
 
 
 def own_wildcard(options: Iterable[Any]) -> bool:

@@ -22,7 +22,7 @@ from sqlalchemy.sql.base import Executable
 
 from dal.errors import UsageError
 from dal.loading import _internals
-from dal.loading.policy import Policy, merge, policies_of, refuse_unless_policy
+from dal.loading.policy import Policy, merge, policies_of, refuse_unless_policy, together
 
 __all__ = ["Policies", "apply_policy", "using_policy"]
 
@@ -126,11 +126,16 @@ def apply_policy(
         UsageError: A name is unknown, or something is no policy.
     """
     known: Policies = session.info.get(INFO_KEY, _NOTHING)
-    own = policies_of(_internals.options_of(statement))
+    block = _block.get()
+    options = _internals.options_of(statement)
+    if not options and query is None and repository is None and not block and known.default is None:
+        return statement.options(_UNAWARE) if _internals.waits(session) else statement
+    own = policies_of(options)
     if own and own[-1].sealed:
         return statement
-    layers = [*reversed(own), *(_policy(given, known, "policy") for given in (query, repository) if given is not None)]
-    layers += [_policy(given, known, "using_policy", optional=True) for given in _block.get()]
+    layers = [together(own)] if own else []
+    layers += [_policy(given, known, "policy") for given in (query, repository) if given is not None]
+    layers += [_policy(given, known, "using_policy", optional=True) for given in block]
     if known.default is not None:
         layers.append(known.default)
     if layers:
