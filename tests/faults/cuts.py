@@ -1,0 +1,105 @@
+"""A proxy in front of a server that cuts a connection around its COMMIT."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Literal, Self
+
+Cut = Literal["request lost", "reply lost", "late"]
+CUTS: tuple[Cut, ...] = ("request lost", "reply lost", "late")
+
+
+class CommitProxy:
+    """Forwards connections to a server on 127.0.0.1 and cuts the next COMMIT as `cut` says, once.
+
+    "request lost": COMMIT does not reach the server. "reply lost": its reply does not reach the client.
+    "late": the client loses its connection first, the server gets the COMMIT `late` seconds later.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.server = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self.cut: Cut | None = None
+        self.cuts = 0
+        self.late = 0.1
+        self.at_cut: Callable[[], object] = lambda: None
+        self._open: set[socket.socket] = set()
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for one in (self._listener, *self._open):
+            _end(one)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            try:
+                server = socket.create_connection(("127.0.0.1", self.server))
+            except OSError:
+                _end(client)
+                continue
+            self._open |= {client, server}
+            mute = threading.Event()
+            threading.Thread(target=self._requests, args=(client, server, mute), daemon=True).start()
+            threading.Thread(target=self._replies, args=(client, server, mute), daemon=True).start()
+
+    def _requests(self, client: socket.socket, server: socket.socket, mute: threading.Event) -> None:
+        try:
+            while data := client.recv(65536):
+                if b"COMMIT" in data and self.cut is not None:
+                    cut, self.cut = self.cut, None
+                    self._perform(cut, data, client, server, mute)
+                    return
+                server.sendall(data)
+        except OSError:
+            pass
+        finally:
+            self._forget(client, server)
+
+    def _perform(self, cut: Cut, data: bytes, client: socket.socket, server: socket.socket, mute: threading.Event) -> None:
+        self.cuts += 1
+        if cut == "reply lost":
+            mute.set()
+            server.sendall(data)
+            time.sleep(0.01)
+        self.at_cut()
+        _end(client)
+        if cut == "late":
+            mute.set()
+            time.sleep(self.late)
+            server.sendall(data)
+            time.sleep(0.02)
+
+    def _replies(self, client: socket.socket, server: socket.socket, mute: threading.Event) -> None:
+        try:
+            while data := server.recv(65536):
+                if not mute.is_set():
+                    client.sendall(data)
+        except OSError:
+            pass
+        finally:
+            if not mute.is_set():
+                self._forget(client, server)
+
+    def _forget(self, *sockets: socket.socket) -> None:
+        for one in sockets:
+            _end(one)
+            self._open.discard(one)
+
+
+def _end(one: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        one.shutdown(socket.SHUT_RDWR)
+    one.close()
