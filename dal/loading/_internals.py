@@ -109,7 +109,8 @@ def own_loads(options: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
     """
     for element in _elements(options):
         if element._reconcile_to_other is None:
-            yield tuple(element.path.natural_path)
+            path: Any = element.path.natural_path
+            yield tuple(path)
 
 
 def own_subclasses(options: Iterable[Any]) -> bool:
@@ -119,7 +120,8 @@ def own_subclasses(options: Iterable[Any]) -> bool:
 
 def own_wildcard(options: Iterable[Any]) -> bool:
     """Tell whether the statement itself has an option such as `lazyload("*")` or `raiseload("*")`."""
-    return any(isinstance(option, _WildcardLoad) and str(option.path[0]).startswith("relationship:") for option in options)
+    found: list[Any] = [option for option in options if isinstance(option, _WildcardLoad)]
+    return any(str(option.path[0]).startswith("relationship:") for option in found)
 
 
 def apply_load(load: Any, compile_state: Any, mapper_entities: Sequence[Any] | None) -> None:

@@ -68,7 +68,7 @@ class Batched:
                 key not in state.dict
                 and key not in state.committed_state
                 and state.mapper.relationships.get(key) is prop
-                and moved.isdisjoint(state.committed_state)
+                and (moved.isdisjoint(state.committed_state) or not _moves(state, moved))
             )
 
         if not misses(touch.state):
@@ -153,6 +153,11 @@ def _local_keys(prop: RelationshipProperty[Any]) -> frozenset[str]:
     if _internals.by_primary_key(prop):
         return frozenset()
     return frozenset(attr.key for attr in prop.parent.column_attrs if not prop.local_columns.isdisjoint(attr.columns))
+
+
+def _moves(state: InstanceState[Any], keys: frozenset[str]) -> bool:
+    """Tell whether one of the attributes differs from what the database holds: merge() sets them to what they are."""
+    return any(state.dict.get(key) != state.committed_state[key] for key in keys & state.committed_state.keys())
 
 
 def _key_attributes(mapper: Mapper[Any]) -> list[Any]:

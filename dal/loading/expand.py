@@ -7,10 +7,10 @@ comes by `SELECT ... IN`. What the statement's own options say of an attribute i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy.orm import Load, QueryableAttribute, RelationshipProperty
+from sqlalchemy.orm import Load, QueryableAttribute, RelationshipProperty, selectin_polymorphic
 
 from dal.loading import _internals
 from dal.loading.paths import Chain, Path, chains
@@ -36,7 +36,11 @@ def expand(paths: Sequence[Path], compile_state: Any, entities: Sequence[Any] | 
     roots = [start] if start is not None else _internals.roots_of(compile_state, entities)
     own = {path[1::2] for path in _internals.own_loads(options)}
     separate = _internals.needs_separate_statements(compile_state)
-    for chain in chains(paths, roots, strict=_internals.raises_on_unknown(compile_state)):
+    found = list(chains(paths, roots, strict=_internals.raises_on_unknown(compile_state)))
+    if start is None and not _internals.own_subclasses(options):
+        for load in _subclasses(found):
+            _internals.apply_load(load, compile_state, entities)
+    for chain in found:
         if tuple(attribute.property for attribute in chain.attributes) not in own:
             _internals.apply_load(_load(chain, separate=separate), compile_state, entities)
     if on_touch and not _internals.own_wildcard(options):
@@ -58,6 +62,17 @@ def _load(chain: Chain, *, separate: bool) -> Load:
     if using == "joined":
         return load.joinedload(last)
     return load.subqueryload(last) if using == "subquery" else load.selectinload(last)
+
+
+def _subclasses(found: Sequence[Chain]) -> Iterator[Any]:
+    """Yield what loads the rows of subclasses that chains start at: SQLAlchemy loads their attributes only with them."""
+    wanted: dict[Any, set[Any]] = {}
+    for chain in found:
+        root, owner = chain.root, chain.attributes[0].parent.mapper
+        if not root.is_aliased_class and not root.isa(owner) and owner not in root.with_polymorphic_mappers:
+            wanted.setdefault(root, set()).add(owner.class_)
+    for root, classes in wanted.items():
+        yield selectin_polymorphic(root.class_, classes)
 
 
 def _bare(attribute: QueryableAttribute[Any]) -> QueryableAttribute[Any]:

@@ -217,8 +217,8 @@ def _named(entity: Any, step: Named) -> QueryableAttribute[Any] | None:
     if owner is None:
         return None
     holder = entity.entity if entity.is_aliased_class else owner.class_
-    attribute = getattr(holder, step.attribute, None)
-    if isinstance(attribute, QueryableAttribute) and step.attribute in owner.attrs:
+    if step.attribute in owner.attrs:
+        attribute: QueryableAttribute[Any] = getattr(holder, step.attribute)
         return attribute
     near = difflib.get_close_matches(step.attribute, list(owner.attrs.keys()), n=1)
     raise UsageError(

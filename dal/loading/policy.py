@@ -24,7 +24,7 @@ from dal.loading.touch import Batch
 if TYPE_CHECKING:
     from dal.loading.modes import Mode
 
-__all__ = ["Policy", "merge", "policies_of"]
+__all__ = ["Policy", "merge", "policies_of", "together"]
 
 
 class Policy(_internals.CompileStateOption):
@@ -83,7 +83,7 @@ class Policy(_internals.CompileStateOption):
         """Turn the paths into loader options of a statement; called by SQLAlchemy when it compiles one."""
         policies = policies_of(_internals.options_of(_internals.statement_of(compile_state)))
         if policies[-1] is self:
-            merged = merge(reversed(policies))
+            merged = together(policies)
             expand(merged.paths, compile_state, None, on_touch=merged.mode is not None)
 
     def process_compile_state_replaced_entities(self, compile_state: Any, mapper_entities: Sequence[Any]) -> None:
@@ -113,6 +113,27 @@ def merge(policies: Iterable[Policy]) -> Policy:
         if mode is not None or policy.sealed:
             break
     return Policy(tuple(paths), mode)
+
+
+def together(policies: Sequence[Policy]) -> Policy:
+    """Combine the policies among the options of one statement: their paths add up, whatever the order.
+
+    Args:
+        policies: The nearest last, at least one.
+
+    Returns:
+        One policy, with the mode of the nearest that has one.
+    """
+    paths: list[Path] = []
+    mode: Mode | None = None
+    sealed = False
+    for policy in reversed(policies):
+        paths += policy.paths
+        mode = mode or policy.mode
+        sealed = policy.sealed
+        if sealed:
+            break
+    return Policy(tuple(paths), mode, sealed=sealed)
 
 
 def _aliased(path: Path) -> bool:

@@ -7,6 +7,7 @@ request's rendering, a serializer, a test. `action="warn"` says so without refus
 
 from __future__ import annotations
 
+import sys
 import warnings
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -55,7 +56,7 @@ class Strict:
             return touch.stock()
         if self.action == "raise":
             raise NotLoaded(_told(touch), hint=_hint(touch))
-        warnings.warn(f"{_told(touch)}; {_hint(touch)}", NotLoadedWarning, stacklevel=6)
+        warnings.warn(f"{_told(touch)}; {_hint(touch)}", NotLoadedWarning, stacklevel=_levels())
         return touch.stock()
 
     def _forbids(self, touch: Touch) -> bool:
@@ -71,6 +72,14 @@ def _has_peers(touch: Touch) -> bool:
         return touch.keys.isdisjoint(state.dict)
 
     return len(peers(touch, misses, 2)) > 1
+
+
+def _levels() -> int:
+    """Return how many frames above its caller the application's line is."""
+    levels, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in {"dal", "sqlalchemy"}:
+        levels, frame = levels + 1, frame.f_back
+    return levels
 
 
 def _told(touch: Touch) -> str:
