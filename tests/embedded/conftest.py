@@ -54,7 +54,7 @@ def start_user() -> Iterator[Callable[..., User]]:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
             )
             stack.callback(process.__exit__, None, None, None)
             stack.callback(process.kill)

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def run(script: str, packages: Path | None = None) -> subprocess.CompletedProcess[str]:
-    path = str(ROOT) if packages is None else f"{ROOT}{os.pathsep}{packages}"
+    path = os.pathsep.join([str(ROOT), *(sys.path if packages is None else [str(packages)])])
     return subprocess.run(
         [sys.executable, "-W", "error", *([] if packages is None else ["-S"]), "-c", script],
         env={**os.environ, "PYTHONPATH": path, "XDG_RUNTIME_DIR": ""},
