@@ -28,6 +28,7 @@ from dal.pool import ConnectionPool
 
 Cycle = Callable[[], None]
 AsyncCycle = Callable[[], Awaitable[None]]
+Figure = tuple[float, float]
 
 
 def conninfo(url: URL) -> str:
@@ -60,8 +61,8 @@ def ours(url: URL, size: int, **settings: Any) -> Iterator[Any]:
     engine.pool.close()
 
 
-def in_threads(cycle: Cycle, threads: int, cycles: int) -> float:
-    """Run `cycles` in each of `threads` and return microseconds for one of all."""
+def in_threads(cycle: Cycle, threads: int, cycles: int) -> Figure:
+    """Run `cycles` in each of `threads` and return the microseconds of one of all, by the clock and of this process's work."""
     gate = threading.Barrier(threads + 1)
 
     def work() -> None:
@@ -74,21 +75,28 @@ def in_threads(cycle: Cycle, threads: int, cycles: int) -> float:
     for worker in workers:
         worker.start()
     gate.wait()
-    began = time.perf_counter()
+    began = time.perf_counter(), time.process_time()
     gate.wait()
-    took = time.perf_counter() - began
+    took = time.perf_counter() - began[0], time.process_time() - began[1]
     for worker in workers:
         worker.join()
-    return took / (threads * cycles) * 1e6
+    return took[0] / (threads * cycles) * 1e6, took[1] / (threads * cycles) * 1e6
 
 
-def table(title: str, rounds: dict[str, list[float]], base: str, limits: dict[str, str]) -> None:
+def ratio(figures: list[Figure], base: list[Figure], which: int) -> list[float]:
+    """Quartiles of the ratios, round by round."""
+    return statistics.quantiles([one[which] / other[which] for one, other in zip(figures, base, strict=True)], n=4)
+
+
+def table(title: str, rounds: dict[str, list[Figure]], base: str, limits: dict[str, str]) -> None:
     print(f"\n{title}")
+    print(f"  {'':<34}{'median':>12}   ratio by the clock      ratio of work (not disturbed by other programs)")
     for name, figures in rounds.items():
-        ratios = [figure / other for figure, other in zip(figures, rounds[base], strict=True)]
-        low, middle, high = statistics.quantiles(ratios, n=4)
+        low, middle, high = ratio(figures, rounds[base], 0)
         spread = f"({low:.2f} .. {high:.2f})"
-        print(f"  {name:<34}{statistics.median(figures):>9.1f} us   x {middle:5.2f}   {spread:<16} {limits.get(name, '')}")
+        work = ratio(figures, rounds[base], 1)[1]
+        microseconds = statistics.median(clock for clock, _ in figures)
+        print(f"  {name:<34}{microseconds:>9.1f} us   x {middle:5.2f} {spread:<16} x {work:5.2f}   {limits.get(name, '')}")
 
 
 def checkout(url: URL) -> None:
@@ -102,7 +110,7 @@ def checkout(url: URL) -> None:
                 "dal, test_on_borrow": stack.enter_context(ours(url, threads)),
                 "dal, test_on_borrow=always": stack.enter_context(ours(url, threads, test_on_borrow="always")),
             }
-            rounds: dict[str, list[float]] = {name: [] for name in engines}
+            rounds: dict[str, list[Figure]] = {name: [] for name in engines}
             for engine in engines.values():
                 in_threads(lambda engine=engine: engine.connect().close(), threads, 50)
             for _ in range(21):
@@ -110,26 +118,25 @@ def checkout(url: URL) -> None:
                     slow = "pre_ping" in name or "check" in name or "always" in name
                     cycles = (150 if slow else 1500) // (1 if threads == 1 else 4 if threads == 4 else 12)
                     rounds[name].append(in_threads(lambda engine=engine: engine.connect().close(), threads, cycles))
-        ping = [
-            figure / other for figure, other in zip(rounds["dal, test_on_borrow"], rounds["QueuePool + pre_ping"], strict=True)
-        ]
+        ping = ratio(rounds["dal, test_on_borrow"], rounds["QueuePool + pre_ping"], 0)[1]
         table(
             f"checkout + return, {threads} threads on {threads} connections",
             rounds,
             "QueuePool",
             {"dal, test_on_borrow": "<= 1.2"},
         )
-        print(f"  dal against QueuePool + pre_ping: x {statistics.median(ping):.2f}   <= 0.3")
+        print(f"  dal against QueuePool + pre_ping: x {ping:.2f}   <= 0.3")
 
 
-async def in_tasks(cycle: AsyncCycle, tasks: int, cycles: int) -> float:
+async def in_tasks(cycle: AsyncCycle, tasks: int, cycles: int) -> Figure:
     async def work() -> None:
         for _ in range(cycles):
             await cycle()
 
-    began = time.perf_counter()
+    began = time.perf_counter(), time.process_time()
     await asyncio.gather(*(work() for _ in range(tasks)))
-    return (time.perf_counter() - began) / (tasks * cycles) * 1e6
+    took = time.perf_counter() - began[0], time.process_time() - began[1]
+    return took[0] / (tasks * cycles) * 1e6, took[1] / (tasks * cycles) * 1e6
 
 
 async def async_checkout(url: URL, tasks: int) -> None:
@@ -159,7 +166,7 @@ async def async_checkout(url: URL, tasks: int) -> None:
         "asyncpg's pool, no SQLAlchemy": of_asyncpg,
         "dal, test_on_borrow": of_engine(pooled),
     }
-    rounds: dict[str, list[float]] = {name: [] for name in cycles}
+    rounds: dict[str, list[Figure]] = {name: [] for name in cycles}
     for cycle in cycles.values():
         await in_tasks(cycle, tasks, 20)
     for _ in range(21):
@@ -178,33 +185,38 @@ def asynchronous(url: URL) -> None:
         asyncio.run(async_checkout(url, tasks))
 
 
+def turns(engine: Any, threads: int, hold: float, seconds: float) -> list[list[float]]:
+    """Let threads borrow in a loop and return how long each of them waited each time."""
+    waits: list[list[float]] = [[] for _ in range(threads)]
+    end = time.perf_counter() + seconds
+
+    def work(mine: list[float]) -> None:
+        while (began := time.perf_counter()) < end:
+            with engine.connect():
+                mine.append(time.perf_counter() - began)
+                time.sleep(hold)
+
+    workers = [threading.Thread(target=work, args=(mine,)) for mine in waits]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    return waits
+
+
 def fairness(url: URL) -> None:
-    threads, connections, hold, seconds = 16, 4, 0.002, 3.0
+    threads, connections, hold, seconds, rounds = 16, 4, 0.002, 1.0, 5
     ideal = threads / connections * hold * 1000
-    print(
-        f"\nfairness: {threads} threads on {connections} connections held for 2 ms, {seconds:g} s (a turn of all: {ideal:.0f} ms)"
-    )
+    print(f"\nfairness: {threads} threads on {connections} connections held for 2 ms, {rounds} rounds of {seconds:g} s")
     for name, make in {"QueuePool": queue_pool, "psycopg_pool behind NullPool": bridge, "dal": ours}.items():
         with make(url, connections) as engine:
-            waits: list[list[float]] = [[] for _ in range(threads)]
-            end = time.perf_counter() + seconds
-
-            def work(mine: list[float], engine: Any = engine, end: float = end) -> None:
-                while (began := time.perf_counter()) < end:
-                    with engine.connect():
-                        mine.append(time.perf_counter() - began)
-                        time.sleep(hold)
-
-            workers = [threading.Thread(target=work, args=(mine,)) for mine in waits]
-            for worker in workers:
-                worker.start()
-            for worker in workers:
-                worker.join()
-        turns = [len(mine) for mine in waits]
-        longest = max(max(mine) for mine in waits) * 1000
+            all_waits = [turns(engine, threads, hold, seconds) for _ in range(rounds)]
+        longest = statistics.median(max(max(mine) for mine in waits) * 1000 for waits in all_waits)
+        counts = [len(mine) for mine in all_waits[0]]
         limit = "<= 3" if name == "dal" else ""
         print(
-            f"  {name:<34}longest wait {longest:8.1f} ms  x {longest / ideal:6.1f} {limit}   turns {min(turns)} .. {max(turns)}"
+            f"  {name:<34}longest wait {longest:8.1f} ms, x {longest / ideal:6.1f} of the ideal {ideal:.0f} ms {limit:<5} "
+            f"turns {min(counts)} .. {max(counts)}"
         )
 
 

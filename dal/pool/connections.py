@@ -292,7 +292,7 @@ class ConnectionPool(Pool):
 
 
 def _seems_alive(entry: Entry[ConnectionPoolEntry]) -> bool:
-    return not entry.probe.peek(0) or not entry.probe.hung_up()
+    return not entry.probe.hung_up()
 
 
 def _end(record: ConnectionPoolEntry) -> None:

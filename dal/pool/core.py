@@ -83,9 +83,9 @@ class Core(Generic[T]):
                 entry = self._wait(began, began + timeout)
                 now = monotonic()
             if now < entry.expires:
-                if now - entry.proven < self._bypass and not entry.peek(0):
-                    break
                 try:
+                    if now - entry.proven < self._bypass and not entry.peek(0):
+                        break
                     verdict = self.hooks.check(entry, now, began + timeout)
                 except BaseException:
                     self.discard("broken", entry)

@@ -24,7 +24,7 @@ class Hooks(Generic[T]):
         bypass: For how many seconds after a proof of life `Entry.peek` is enough at a borrow.
         check: Called at any other borrow with the time and the borrower's deadline.
         prove: Called in the background for an object unproven for `Lifetimes.keepalive`.
-        alive: Tells without waiting whether an idle object looks alive.
+        alive: Tells whether an idle object looks alive, without waiting or touching it: a borrower may take it meanwhile.
         prepare: Called once with a new entry, outside the lock.
         transient: Tells whether making is worth trying again after this error.
         failure: Turns the error of a making into what its waiters get.

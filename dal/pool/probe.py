@@ -19,7 +19,6 @@ from dal.pool.runtime import READ, WRITE, Runtime
 
 __all__ = ["DriverProbe", "Probe"]
 
-_TELLS_HANG_UP = hasattr(select, "POLLRDHUP")
 _HANG_UP = getattr(select, "POLLRDHUP", 0) | getattr(select, "POLLHUP", 0) | getattr(select, "POLLERR", 0)
 _GOOD_RESULTS = {pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK, pq.ExecStatus.EMPTY_QUERY}
 
@@ -36,28 +35,22 @@ class Probe:
         complaint: What the server said to a ping that it refused.
     """
 
-    __slots__ = ("_pgconn", "complaint", "dbapi_connection", "peek", "socket")
+    __slots__ = ("_look", "_pgconn", "complaint", "dbapi_connection", "peek", "socket")
 
     def __init__(self, dbapi_connection: Any, pgconn: pq.abc.PGconn) -> None:
         self.dbapi_connection = dbapi_connection
         self._pgconn = pgconn
         self.socket = pgconn.socket
-        self.peek = _poller(self.socket)
+        self.peek, self._look = _poller(self.socket), _poller(self.socket)
         self.complaint = ""
 
     def hung_up(self) -> bool:
-        """Tell whether the other end is gone."""
-        seen = self.peek(0)
-        if not seen:
-            return False
-        if _TELLS_HANG_UP:
-            # Whatever else has arrived is left to the next borrower, whose ping reads it.
-            return bool(seen[0][1] & _HANG_UP)
-        try:
-            self._read()
-        except Error:
-            return True
-        return self._pgconn.status == pq.ConnStatus.BAD
+        """Tell whether the other end is gone, as far as that can be seen without reading; under the pool's lock.
+
+        A borrower may take the connection meanwhile, so nothing is read here, and the poll is not the borrower's own.
+        """
+        seen = self._look(0)
+        return bool(seen and seen[0][1] & _HANG_UP)
 
     def ping(self, query: bytes, runtime: Runtime, seconds: float) -> Verdict:
         """Send a query and wait for its result.
@@ -135,4 +128,4 @@ def _poller(handle: int) -> Any:
         poll = select.poll()
         poll.register(handle, select.POLLIN | select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0))
         return poll.poll
-    return lambda _: select.select([handle], [], [handle], 0)[0]
+    return lambda _: [(found, 0) for found in select.select([handle], [], [], 0)[0]]

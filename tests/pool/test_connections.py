@@ -21,6 +21,7 @@ from dal.deadlines import limit
 from dal.errors import ConfigError, ConnectFailed, DeadlineExceeded, PoolTimeout, UsageError
 from dal.events import Opened
 from dal.pool import ConnectionPool
+from dal.pool.maintenance import tick
 
 Make = Callable[..., Engine]
 
@@ -158,6 +159,34 @@ def test_a_connection_that_dies_in_use_costs_no_slot(engine: Make, admin: Engine
     with made.connect() as a, made.connect() as b:
         assert pid(a) != pid(b)
     assert pool_of(made).stats().size == 2
+
+
+def test_maintenance_and_borrowers_do_not_disturb_each_other(engine: Make) -> None:
+    made = engine(min_pool_size=4, max_pool_size=4, keepalive="20ms")
+    pool_of(made).warm_up()
+    errors: list[BaseException] = []
+    end = time.monotonic() + 1
+
+    def guarded(work: Callable[[], object]) -> None:
+        try:
+            while time.monotonic() < end:
+                work()
+        except BaseException as error:
+            errors.append(error)
+
+    def borrow() -> None:
+        with made.connect():
+            pass
+
+    tasks = [borrow] * 4 + [lambda: tick(pool_of(made)._core), pool_of(made)._core.sweep]
+    workers = [threading.Thread(target=guarded, args=(task,)) for task in tasks]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert errors == []
+    stats = pool_of(made).stats()
+    assert (stats.opened, stats.closed, stats.idle) == (4, 0, 4)
 
 
 def test_always_sends_the_validation_query(engine: Make, admin: Engine) -> None:
