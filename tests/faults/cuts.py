@@ -36,7 +36,9 @@ class CommitProxy:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        for one in (self._listener, *self._open):
+        _end(self._listener)
+        self._listener.close()
+        for one in list(self._open):
             _end(one)
 
     def _accept(self) -> None:
@@ -45,28 +47,29 @@ class CommitProxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            try:
-                server = socket.create_connection(("127.0.0.1", self.server))
-            except OSError:
-                _end(client)
-                continue
+            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        # Only this thread closes sockets: a number that another thread still reads from would be given out again.
+        with client, contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.server)) as server:
             self._open |= {client, server}
             mute = threading.Event()
-            threading.Thread(target=self._requests, args=(client, server, mute), daemon=True).start()
-            threading.Thread(target=self._replies, args=(client, server, mute), daemon=True).start()
+            replies = threading.Thread(target=_replies, args=(client, server, mute), daemon=True)
+            replies.start()
+            with contextlib.suppress(OSError):
+                self._requests(client, server, mute)
+            _end(client)
+            _end(server)
+            replies.join()
+            self._open -= {client, server}
 
     def _requests(self, client: socket.socket, server: socket.socket, mute: threading.Event) -> None:
-        try:
-            while data := client.recv(65536):
-                if b"COMMIT" in data and self.cut is not None:
-                    cut, self.cut = self.cut, None
-                    self._perform(cut, data, client, server, mute)
-                    return
-                server.sendall(data)
-        except OSError:
-            pass
-        finally:
-            self._forget(client, server)
+        while data := client.recv(65536):
+            if b"COMMIT" in data and self.cut is not None:
+                cut, self.cut = self.cut, None
+                self._perform(cut, data, client, server, mute)
+                return
+            server.sendall(data)
 
     def _perform(self, cut: Cut, data: bytes, client: socket.socket, server: socket.socket, mute: threading.Event) -> None:
         self.cuts += 1
@@ -82,24 +85,16 @@ class CommitProxy:
             server.sendall(data)
             time.sleep(0.02)
 
-    def _replies(self, client: socket.socket, server: socket.socket, mute: threading.Event) -> None:
-        try:
-            while data := server.recv(65536):
-                if not mute.is_set():
-                    client.sendall(data)
-        except OSError:
-            pass
-        finally:
-            if not mute.is_set():
-                self._forget(client, server)
 
-    def _forget(self, *sockets: socket.socket) -> None:
-        for one in sockets:
-            _end(one)
-            self._open.discard(one)
+def _replies(client: socket.socket, server: socket.socket, mute: threading.Event) -> None:
+    with contextlib.suppress(OSError):
+        while data := server.recv(65536):
+            if not mute.is_set():
+                client.sendall(data)
+    if not mute.is_set():
+        _end(client)
 
 
 def _end(one: socket.socket) -> None:
     with contextlib.suppress(OSError):
         one.shutdown(socket.SHUT_RDWR)
-    one.close()

@@ -43,7 +43,7 @@ READERS = ["53100", "58000", "58030"]
 
 
 def failed(state: str) -> DBAPIError:
-    cause = errors.lookup(state)() if state in errors._sqlcodes else type("Other", (Exception,), {"sqlstate": state})()
+    cause = type("Failure", (errors.DatabaseError,), {"sqlstate": state})()
     return DBAPIError("SELECT 1", None, cause)
 
 
