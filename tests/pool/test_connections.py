@@ -185,8 +185,20 @@ def test_maintenance_and_borrowers_do_not_disturb_each_other(engine: Make) -> No
     for worker in workers:
         worker.join()
     assert errors == []
-    stats = pool_of(made).stats()
-    assert (stats.opened, stats.closed, stats.idle) == (4, 0, 4)
+    until(lambda: pool_of(made).stats().idle == 4)
+    assert (pool_of(made).stats().opened, pool_of(made).stats().closed) == (4, 0)
+
+
+def test_the_background_looks_while_a_borrower_does(engine: Make) -> None:
+    made = engine(min_pool_size=1, max_pool_size=1, test_while_idle=False)
+    pool_of(made).warm_up()
+    entry = next(iter(pool_of(made)._core.shelf.entries))
+    borrower = threading.Thread(target=entry.peek, args=(300,))
+    borrower.start()
+    time.sleep(0.1)
+    pool_of(made)._core.sweep()
+    borrower.join()
+    assert pool_of(made).stats().idle == 1
 
 
 def test_always_sends_the_validation_query(engine: Make, admin: Engine) -> None:
