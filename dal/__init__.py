@@ -1,36 +1,41 @@
-"""The data access layer for SQLAlchemy and PostgreSQL."""
+"""The data access layer for SQLAlchemy and PostgreSQL.
+
+Names are imported at their first use: a project whose pytest merely finds dal installed pays nothing for it.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from dal.config import DatabaseConfig, PolicyConfig, PoolConfig
-from dal.database import Database
-from dal.errors import (
-    CommitUnknown,
-    ConfigError,
-    ConnectFailed,
-    DalError,
-    DeadlineExceeded,
-    MissingExtra,
-    MultipleFound,
-    NotAwaited,
-    NotFound,
-    NotLoaded,
-    PoolTimeout,
-    ServerError,
-    UnsupportedError,
-    UsageError,
-)
-from dal.loading import AllowList, NotLoadedWarning, Policy, batched, eager, hybrid, lazy, strict, using_policy
-from dal.repository import Repository
-
 if TYPE_CHECKING:
-    from dal.asyncio import AsyncDatabase, AsyncRepository
+    from dal.asyncio import AsyncDatabase, AsyncObjectPool, AsyncRepository
+    from dal.config import DatabaseConfig, PolicyConfig, PoolConfig
+    from dal.database import Database
+    from dal.detection import detect
+    from dal.embedded import EmbeddedServer
+    from dal.errors import (
+        CommitUnknown,
+        ConfigError,
+        ConnectFailed,
+        DalError,
+        DeadlineExceeded,
+        MissingExtra,
+        MultipleFound,
+        NotAwaited,
+        NotFound,
+        NotLoaded,
+        PoolTimeout,
+        ServerError,
+        UnsupportedError,
+        UsageError,
+    )
+    from dal.loading import AllowList, NotLoadedWarning, Policy, batched, eager, hybrid, lazy, strict, using_policy
     from dal.pool import ConnectionPool, ObjectPool, PoolStats
+    from dal.repository import Repository
 
 __all__ = [
     "AllowList",
     "AsyncDatabase",
+    "AsyncObjectPool",
     "AsyncRepository",
     "CommitUnknown",
     "ConfigError",
@@ -40,6 +45,7 @@ __all__ = [
     "Database",
     "DatabaseConfig",
     "DeadlineExceeded",
+    "EmbeddedServer",
     "MissingExtra",
     "MultipleFound",
     "NotAwaited",
@@ -57,6 +63,7 @@ __all__ = [
     "UnsupportedError",
     "UsageError",
     "batched",
+    "detect",
     "eager",
     "hybrid",
     "lazy",
@@ -64,21 +71,64 @@ __all__ = [
     "using_policy",
 ]
 
-_ON_FIRST_USE = {
-    "AsyncDatabase": "dal.asyncio",
-    "AsyncRepository": "dal.asyncio",
-    "ConnectionPool": "dal.pool",
-    "ObjectPool": "dal.pool",
-    "PoolStats": "dal.pool",
+_HOMES = {
+    "dal.asyncio": (
+        "AsyncDatabase",
+        "AsyncRepository",
+        "AsyncObjectPool",
+    ),
+    "dal.config": (
+        "DatabaseConfig",
+        "PolicyConfig",
+        "PoolConfig",
+    ),
+    "dal.database": ("Database",),
+    "dal.detection": ("detect",),
+    "dal.embedded": ("EmbeddedServer",),
+    "dal.errors": (
+        "CommitUnknown",
+        "ConfigError",
+        "ConnectFailed",
+        "DalError",
+        "DeadlineExceeded",
+        "MissingExtra",
+        "MultipleFound",
+        "NotAwaited",
+        "NotFound",
+        "NotLoaded",
+        "PoolTimeout",
+        "ServerError",
+        "UnsupportedError",
+        "UsageError",
+    ),
+    "dal.loading": (
+        "AllowList",
+        "NotLoadedWarning",
+        "Policy",
+        "batched",
+        "eager",
+        "hybrid",
+        "lazy",
+        "strict",
+        "using_policy",
+    ),
+    "dal.pool": (
+        "ConnectionPool",
+        "ObjectPool",
+        "PoolStats",
+    ),
+    "dal.repository": ("Repository",),
 }
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> object:
-    if name not in _ON_FIRST_USE:
+    home = _HOME_OF.get(name)
+    if home is None:
         raise AttributeError(f"module 'dal' has no attribute {name!r}")
-    globals()[name] = found = getattr(import_module(_ON_FIRST_USE[name]), name)
+    globals()[name] = found = getattr(import_module(home), name)
     return found
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return list(__all__)
