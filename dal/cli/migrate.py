@@ -74,8 +74,15 @@ def up(
     config: ConfigOption = None,
     folder: FolderOption = Path("migrations"),
     lock_timeout: TimeoutOption = "60s",
+    create: Annotated[bool, typer.Option("--create", help="Create the database first where it is missing.")] = False,
 ) -> None:
     """Apply what is pending; of many instances that do this at once, one does it and the others wait."""
+    if create:
+        from dal.migrations import create_database
+
+        where = database_config(url, config).url
+        if create_database(where):
+            typer.echo(f"created the database {where.database}")
     if not _migrations(url, config, folder, lock_timeout).up(target, on_step=_tell("applied")):
         typer.echo("nothing to apply")
 

@@ -5,9 +5,10 @@
 Do not use it for a throw-away test schema: `Base.metadata.create_all(engine)` is shorter there.
 """
 
+from dal.migrations.creation import create_database
 from dal.migrations.differences import Difference
 from dal.migrations.migrations import Migrations
 from dal.migrations.scaffold import init
 from dal.migrations.status import Revision, Status
 
-__all__ = ["Difference", "Migrations", "Revision", "Status", "init"]
+__all__ = ["Difference", "Migrations", "Revision", "Status", "create_database", "init"]
