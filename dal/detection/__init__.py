@@ -12,19 +12,26 @@ from dal.detection.findings import (
     UnusedColumns,
     UnusedEagerLoad,
 )
+from dal.detection.installed import Detected, Installed, Thresholds, log_findings
+from dal.detection.otel import span_events
 from dal.detection.report import Report
 
 __all__ = [
     "CallSite",
     "ColumnNPlusOne",
     "Detect",
+    "Detected",
     "Finding",
+    "Installed",
     "MultipliedRows",
     "NPlusOne",
     "RepeatedStatement",
     "Report",
     "RowByRowWrites",
+    "Thresholds",
     "UnusedColumns",
     "UnusedEagerLoad",
     "detect",
+    "log_findings",
+    "span_events",
 ]

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from types import CodeType, FrameType
 from typing import Any
 
-__all__ = ["CallSite", "Walk", "sites_of", "walk"]
+__all__ = ["CallSite", "Walk", "number_of", "sites_of", "walk"]
 
 _LIBRARY, _APPLICATION, _TEMPLATE, _SESSION, _STOP, _WORKER, _REQUEST, _REPOSITORY, _WEB = range(9)
 _MOST_FRAMES = 300
@@ -119,23 +119,23 @@ class Walk:
         worker: The stack ended in a thread or task that a web framework started for a request.
     """
 
-    __slots__ = ("flushing", "key", "places", "repository", "request", "web", "worker")
+    key: tuple[int, ...] = ()
+    flushing = False
+    repository = False
+    request: FrameType | None = None
+    web = False
+    worker = False
 
     def __init__(self) -> None:
-        self.key: tuple[int, ...] = ()
         self.places: list[tuple[CodeType, int]] = []
-        self.flushing = False
-        self.repository = False
-        self.request: FrameType | None = None
-        self.web = False
-        self.worker = False
 
 
-def walk(frame: FrameType | None) -> Walk:  # noqa: C901  one loop without calls: it runs for every statement
+def walk(frame: FrameType | None, end: int = 0) -> Walk:  # noqa: C901  one loop without calls: it runs for every statement
     """Walk from a frame outwards and collect the application's own frames.
 
     Args:
         frame: Where to start, usually the listener's own caller.
+        end: The id of the application's frame to end with, 0 for none.
 
     Returns:
         The chain. Never raises for odd frames.
@@ -170,6 +170,8 @@ def walk(frame: FrameType | None) -> Walk:  # noqa: C901  one loop without calls
                     places.append((code, offset))
                     if len(numbers) == _MOST_PLACES:
                         break
+                if id(frame) == end:
+                    break
             elif kind == _SESSION:
                 if code.co_name == "_flush":
                     found.flushing = True
@@ -182,6 +184,11 @@ def walk(frame: FrameType | None) -> Walk:  # noqa: C901  one loop without calls
         frame = frame.f_back
     found.key = tuple(numbers)
     return found
+
+
+def number_of(code: CodeType, offset: int) -> int:
+    """Return the number by which `walk` knows an instruction."""
+    return (id(code) << 16) ^ offset
 
 
 def _special(found: Walk, kind: int, frame: FrameType, code: CodeType) -> bool:
@@ -210,7 +217,7 @@ def _outer(greenlet: Any) -> tuple[Any, FrameType | None]:
             return None, None
         greenlet = module.getcurrent()
     parent = greenlet.parent
-    return parent, getattr(parent, "gr_frame", None)
+    return parent, parent.gr_frame if parent is not None else None
 
 
 def _remember_template(code: CodeType, frame: FrameType) -> None:

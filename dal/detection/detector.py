@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
+from typing import Literal
 
 from dal.detection import listeners
+from dal.detection.installed import Installed, Thresholds, install, uninstall
 from dal.detection.report import Report
 from dal.detection.scope import Scope, ignored
+from dal.durations import Duration, seconds
 from dal.errors import UsageError
+from dal.events import Observer
 
 __all__ = ["Detect", "Watch", "detect"]
 
@@ -35,9 +40,13 @@ class Watch:
         self._entered = False
 
     def __enter__(self) -> Report:
+        return self._enter(id(sys._getframe(1)))
+
+    def _enter(self, end: int) -> Report:
         if self._entered:
             raise UsageError("this detect() is or was in use already", hint="call detect() once for each block")
         self._entered = True
+        self.scope.end = end
         listeners.open_scope(self.scope)
         return self.report
 
@@ -45,7 +54,7 @@ class Watch:
         listeners.close(self.scope)
 
     async def __aenter__(self) -> Report:
-        return self.__enter__()
+        return self._enter(id(sys._getframe(1)))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -94,6 +103,51 @@ class Detect:
                 raise UsageError(f"there is no rule {rule!r}", hint="the rules are " + ", ".join(RULES))
         scope = Scope(threshold=threshold, timeline=timeline)
         return Watch(scope, Report(scope, allow=allow, rules=rules))
+
+    def install(
+        self,
+        *,
+        observer: Observer | None = None,
+        sample: float = 1.0,
+        min_queries: int = 5,
+        min_seconds: Duration = "50ms",
+        allow: Sequence[str] = (),
+        action: Literal["report", "batch"] = "report",
+    ) -> Installed:
+        """Watch every session of this process from now on, or a sample of them.
+
+        Each transaction of a session is judged when it ends; a request that a middleware of dal watches is judged as a whole
+        by it. Transactions that are not in the sample cost about a microsecond, their statements nothing.
+
+        Args:
+            observer: Called with one `Detected` for each transaction that has findings; logs them by default.
+            sample: The share of transactions to watch, 0 to 1.
+            min_queries: Findings of fewer statements are left out.
+            min_seconds: Findings that cost less time in the database are left out.
+            allow: Patterns of what is known and accepted: `User.orders`, `User.*`, `app/admin.py:*`.
+            action: `"batch"` heals, too: a query whose objects were seen loading one by one gets `batched()` from then on.
+
+        Returns:
+            A handle; `uninstall()` ends it.
+
+        Raises:
+            UsageError: It is installed already, or the sample is no share.
+
+        Example:
+            >>> from dal.detection import detect
+            >>> with detect.install(observer=print, sample=0.01):
+            ...     pass
+        """
+        return install(
+            Thresholds(min_queries=min_queries, min_seconds=seconds(min_seconds, name="min_seconds"), allow=tuple(allow)),
+            observer=observer,
+            sample=sample,
+            action=action,
+        )
+
+    def uninstall(self) -> None:
+        """End what `install` began; does nothing when nothing is installed."""
+        uninstall()
 
     @contextmanager
     def ignore(self) -> Iterator[None]:

@@ -36,6 +36,9 @@ def _plain(match: re.Match[str]) -> str:
 class Fingerprints:
     """Fingerprints by statement text, remembered while they are few.
 
+    Attributes:
+        known: Fingerprints by text.
+
     Example:
         >>> Fingerprints()("SELECT *  FROM t WHERE a = 5 -- hello")
         'SELECT * FROM t WHERE a = ?'
@@ -44,23 +47,23 @@ class Fingerprints:
     """
 
     def __init__(self, most: int = 2_000) -> None:
-        self._known: dict[str, str] = {}
+        self.known: dict[str, str] = {}
         self._most = most
 
     def __call__(self, sql: str) -> str:
         """Return the fingerprint of a text."""
-        known = self._known.get(sql)
+        known = self.known.get(sql)
         if known is None:
-            known = self._known_as(sql)
+            known = self._make(sql)
         return known
 
-    def _known_as(self, sql: str) -> str:
+    def _make(self, sql: str) -> str:
         text = sql[:_LONGEST]
         shape = _LIST.sub("(?)", _NOISE.sub(_plain, text)).strip()
-        if len(self._known) >= self._most:
-            self._known.clear()
+        if len(self.known) >= self._most:
+            self.known.clear()
         if len(sql) <= _LONGEST:
-            self._known[sql] = shape
+            self.known[sql] = shape
         return shape
 
 

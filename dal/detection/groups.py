@@ -8,7 +8,7 @@ from __future__ import annotations
 from types import CodeType
 from typing import Any
 
-from dal.detection.callsite import CallSite, sites_of
+from dal.detection.callsite import CallSite, number_of, sites_of
 from dal.detection.fingerprint import literals, mark, marks
 
 __all__ = ["COLUMN", "EAGER", "LAZY", "READ", "WRITE", "Group", "Reads", "Writes"]
@@ -45,11 +45,11 @@ class Group:
         "kind",
         "last_writes",
         "loaded",
+        "orm",
         "parents",
         "places",
         "reads",
         "repository",
-        "rows",
         "seconds",
         "shape",
         "sql",
@@ -66,13 +66,13 @@ class Group:
         self.places = places
         self.count = 0
         self.seconds = 0.0
-        self.rows = 0
         self.repository = False
         self.web = False
         self.parents: set[int] = set()
         self.batches: dict[int, int] = {}
         self.loaded: Group | None = None
         self.circular = False
+        self.orm = False
         self.isolated = 0
         self.last_writes = -1
         self.reads: Reads | None = None
@@ -80,6 +80,11 @@ class Group:
         self.compiled: Any = None
         self.dialect: Any = None
         self._sites: tuple[CallSite, ...] | None = None
+
+    @property
+    def key(self) -> tuple[int, ...]:
+        """The places as numbers, as `callsite.Walk.key` has them."""
+        return tuple(number_of(code, offset) for code, offset in self.places)
 
     @property
     def sites(self) -> tuple[CallSite, ...]:
@@ -102,11 +107,14 @@ class Reads:
     Attributes:
         varied: Names of the parameters, or positions of the literals, that changed.
         tight: How often it was asked again with nothing changed, at once and in the same transaction.
-        limit_one: The first parameters contain no more than one row as LIMIT; known to the judge by name.
+        ones: Names of the parameters that are 1, among them perhaps LIMIT.
+        settled: It is known by now what varies.
     """
 
-    __slots__ = ("changed_size", "first", "first_sql", "last", "last_size",  "ones", "shortest", "size", "tight", "times",
-                 "transaction", "varied")  # fmt: skip
+    __slots__ = (
+        "changed_size", "first", "first_sql", "last", "last_size", "ones", "settled", "shortest", "size", "tight", "times",
+        "transaction", "varied",
+    )  # fmt: skip
 
     def __init__(self, parameters: Any, sql: str, transaction: int) -> None:
         self.first = marks(parameters)
@@ -119,15 +127,13 @@ class Reads:
         self.varied: set[str] = set()
         self.tight = 0
         self.times = 1
+        self.settled = False
         self.transaction = transaction
 
     def add(self, parameters: Any, sql: str, transaction: int, *, quick: bool) -> None:
         """Compare one more execution with the ones before."""
         self.times += 1
-        if self.varied and self.times > _SETTLED:
-            # What changes is known by now; only the length of lists still says something.
-            self._size(len(parameters or ()))
-            return
+        self.settled = self.times > _SETTLED and bool(self.varied)
         found = marks(parameters)
         if sql is not self.first_sql and sql != self.first_sql:
             self.varied |= _changed_literals(self.first_sql, sql)
@@ -138,9 +144,11 @@ class Reads:
             self.varied.update(name for name, value in found.items() if self.first.get(name, value) != value)
         self.last = found
         self.transaction = transaction
-        self._size(len(parameters or ()))
+        self.measure(parameters)
 
-    def _size(self, size: int) -> None:
+    def measure(self, parameters: Any) -> None:
+        """Note how many parameters there are: once it is settled what changes, only the length of lists says more."""
+        size = len(parameters or ())
         # The last list of a chunked walk may be short, so the shortest one is taken without it.
         if self.last_size < self.shortest:
             self.shortest = self.last_size

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+from collections.abc import Callable
 from contextvars import ContextVar
 from time import perf_counter
 from typing import Any
@@ -19,7 +20,7 @@ from dal.detection import _internals
 from dal.detection.callsite import walk
 from dal.detection.scope import Scope, Statement
 
-__all__ = ["active", "attach", "close", "detach", "listening", "open_scope"]
+__all__ = ["active", "attach", "close", "enter", "hold", "leave", "listening", "open_scope"]
 
 _log = logging.getLogger("dal.detection")
 _STARTED = "_dal_detection_started"
@@ -27,6 +28,7 @@ _STARTED = "_dal_detection_started"
 _active: ContextVar[tuple[Scope, ...]] = ContextVar("dal_detection_scopes", default=())
 _lock = threading.Lock()
 _open: list[Scope] = []
+_held = False
 
 
 def active() -> tuple[Scope, ...]:
@@ -47,8 +49,7 @@ def open_scope(scope: Scope) -> None:
         scope: The scope; `close` it in the end.
     """
     with _lock:
-        if not _open:
-            _install()
+        _install()
         _open.append(scope)
     enter(scope)
 
@@ -64,9 +65,26 @@ def close(scope: Scope) -> None:
     with _lock:
         if scope in _open:
             _open.remove(scope)
-            if not _open:
-                _uninstall()
+        _tidy()
     scope.close()
+
+
+def hold() -> None:
+    """Keep the listeners for as long as the process lives: for servers, where requests come and go all the time."""
+    global _held
+    with _lock:
+        _held = True
+        _install()
+
+
+def _tidy() -> None:
+    """Remove the listeners nobody needs; the caller holds the lock.
+
+    SQLAlchemy's list of listeners must not change under a thread that is walking along it, so with other threads about they
+    stay, at about a microsecond a statement, until a scope closes without any.
+    """
+    if not _open and not _held and threading.active_count() == 1:
+        _uninstall()
 
 
 def leave(scope: Scope) -> None:
@@ -80,6 +98,8 @@ def listening() -> bool:
 
 
 def _install() -> None:
+    if listening():
+        return
     event.listen(Engine, "before_cursor_execute", _before)
     event.listen(Engine, "after_cursor_execute", _after)
     event.listen(Engine, "commit", _ended)
@@ -90,6 +110,8 @@ def _install() -> None:
 
 
 def _uninstall() -> None:
+    if not listening():
+        return
     event.remove(Engine, "before_cursor_execute", _before)
     event.remove(Engine, "after_cursor_execute", _after)
     event.remove(Engine, "commit", _ended)
@@ -120,7 +142,7 @@ def record(scopes: tuple[Scope, ...], cursor: Any, sql: str, parameters: Any, ex
         # The first frames are always SQLAlchemy's own, from execute() to the cursor; to look at them would cost a third more.
         compiled = execution.compiled
         own = 4 if compiled is None else 8 if _internals.is_orm(compiled) else 6
-        statement.walk = walk(sys._getframe(own))
+        statement.walk = walk(sys._getframe(own), scopes[0].end)
         for scope in scopes:
             scope.add(statement)
     except Exception:
@@ -156,25 +178,25 @@ def _ask(state: ORMExecuteState) -> None:
 # One connection of a production application, where a listener on the class would cost every statement of all the others.
 
 
-class _Attached:
-    """The two listeners of one connection and the scope they tell."""
+def attach(connection: Connection, scope: Scope) -> Callable[[], None]:
+    """Watch one connection with a scope.
 
-    __slots__ = ("scope",)
+    Args:
+        connection: The connection of one transaction.
+        scope: Who watches.
 
-    def __init__(self, scope: Scope) -> None:
-        self.scope = scope
+    Returns:
+        What ends it.
+    """
 
-    def after(self, connection: Connection, cursor: Any, sql: str, parameters: Any, execution: Any, many: bool) -> None:
-        record((self.scope,), cursor, sql, parameters, execution, many, perf_counter())
+    def after(connection: Connection, cursor: Any, sql: str, parameters: Any, execution: Any, many: bool) -> None:
+        record((scope,), cursor, sql, parameters, execution, many, perf_counter())
 
-
-def attach(connection: Connection, scope: Scope) -> None:
-    """Watch one connection for as long as it is checked out."""
     event.listen(connection, "before_cursor_execute", _before)
-    event.listen(connection, "after_cursor_execute", _Attached(scope).after)
+    event.listen(connection, "after_cursor_execute", after)
 
-
-def detach(connection: Connection) -> None:
-    """Forget a connection that was attached; its listeners die with the connection object."""
-    if event.contains(connection, "before_cursor_execute", _before):
+    def detach() -> None:
         event.remove(connection, "before_cursor_execute", _before)
+        event.remove(connection, "after_cursor_execute", after)
+
+    return detach

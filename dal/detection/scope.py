@@ -23,6 +23,7 @@ __all__ = ["Scope", "Statement", "ignored"]
 _MOST_GROUPS = 2_000
 _MOST_RUNS = 20_000
 _MOST_REQUESTS = 8
+_ENOUGH_PARENTS = 100
 _QUICK = 0.02
 """Seconds between two equal questions up to which they count as asked at once, not as polling."""
 
@@ -80,6 +81,7 @@ class Scope:
     Attributes:
         statements: Statements that reached the database.
         seconds: Time they took.
+        end: The id of the frame that opened the scope and stays on the stack while it is open: no walk goes beyond it.
         groups: What was seen, by shape and place.
     """
 
@@ -87,6 +89,7 @@ class Scope:
         self.threshold = threshold
         self.follow_threads = follow_threads
         self.statements = 0
+        self.end = 0
         self.seconds = 0.0
         self.slowest: tuple[float, str] = (0.0, "")
         self.groups: dict[tuple[Any, ...], Group] = {}
@@ -99,6 +102,8 @@ class Scope:
         self._most_timeline = timeline
         self._track_eager = track_eager
         self._fingerprints = Fingerprints()
+        self._known_shapes = self._fingerprints.known
+        self._reads: dict[tuple[str, tuple[int, ...]], Group] = {}
         self._kinds: dict[str, str] = {}
         self._runs: list[int] = []
         self._run_groups: list[Group] = []
@@ -123,16 +128,36 @@ class Scope:
         seconds = statement.ended - statement.started
         self.statements += 1
         self.seconds += seconds
-        shape = self._fingerprints(statement.sql)
+        shape = self._known_shapes.get(statement.sql) or self._fingerprints(statement.sql)
         if seconds > self.slowest[0]:
             self.slowest = (seconds, shape)
-        group = None if ignored.get() else self._grouped(statement, shape)
+        group: Group | None = None
+        if not ignored.get():
+            walk = statement.walk
+            group = self._reads.get((shape, walk.key)) if walk is not None else None
+            if group is None or walk is None or walk.flushing or walk.worker or walk.request is not None:
+                group = self._grouped(statement, shape)
+            else:
+                self._again(group, statement)
         if group is not None:
             group.count += 1
             group.seconds += seconds
         if self._most_timeline:
             self._tick(statement, shape, group)
         self._last_end = statement.ended
+
+    def _again(self, group: Group, statement: Statement) -> None:
+        """Count a SELECT that is known here: the short way, for the long loops."""
+        reads = group.reads
+        if reads is not None and reads.settled:
+            reads.measure(statement.parameters)
+        else:
+            self._compare(group, statement)
+        if group.orm:
+            if self._run_groups[-1] is not group:
+                self._remember_run(group)
+            if self.eager.expected:
+                self.eager.expect_rows(self, group, statement.cursor)
 
     def _tick(self, statement: Statement, shape: str, group: Group | None) -> None:
         if self.started is None:
@@ -191,6 +216,7 @@ class Scope:
         else:
             group = self._read(statement, shape, walk)
             if group.count == 0:
+                group.orm = True
                 group.subject = _internals.entity_of(statement.execution)
                 if self._track_eager:
                     self.eager.joined(group, statement, shape)
@@ -239,6 +265,8 @@ class Scope:
         return group
 
     def _for_parent(self, group: Group, state: Any) -> None:
+        if group.count >= _ENOUGH_PARENTS:
+            return
         run = state.runid or 0
         if run:
             above = self.group_of_run(run)
@@ -254,16 +282,22 @@ class Scope:
         )
         if group.reads is None:
             group.reads = Reads(statement.parameters, statement.sql, self._transactions)
+            if not walk.worker and walk.request is None:
+                self._reads[shape, walk.key] = group
         else:
-            quick = statement.started - self._last_end < _QUICK
-            before = group.reads.tight
-            group.reads.add(statement.parameters, statement.sql, self._transactions, quick=quick)
-            if group.compiled is None:
-                group.compiled = statement.execution.compiled
-                group.dialect = statement.execution.dialect
-            if not group.reads.varied and (before == group.reads.tight or "LIMIT" in shape):
-                self._polls += 1
+            self._compare(group, statement)
         return group
+
+    def _compare(self, group: Group, statement: Statement) -> None:
+        reads = group.reads
+        assert reads is not None
+        quick = statement.started - self._last_end < _QUICK
+        before = reads.tight
+        reads.add(statement.parameters, statement.sql, self._transactions, quick=quick)
+        if group.compiled is None:
+            group.compiled, group.dialect = statement.execution.compiled, statement.execution.dialect
+        if not reads.varied and (before == reads.tight or "LIMIT" in group.shape):
+            self._polls += 1
 
     def _write(self, statement: Statement, shape: str, walk: Walk) -> Group:
         self._writes += 1
@@ -302,6 +336,7 @@ class Scope:
         keep |= {key: group for key, group in self.groups.items() if group.count > 1}
         if len(keep) > _MOST_GROUPS * 3 // 4:
             keep = dict(sorted(keep.items(), key=lambda item: -item[1].count)[: _MOST_GROUPS // 2])
+        self._reads.clear()
         self.dropped += len(self.groups) - len(keep)
         self.groups = keep
 
