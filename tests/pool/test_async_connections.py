@@ -188,3 +188,30 @@ async def test_another_pool_is_refused(url: URL) -> None:
     with pytest.raises(UsageError, match="AsyncAdaptedQueuePool"):
         AsyncConnectionPool(made)
     await made.dispose()
+
+
+def test_an_engine_may_move_to_another_loop_when_the_first_is_over(url: URL) -> None:
+    made = create_async_engine(url, poolclass=ConnectionPool, min_pool_size=1, max_pool_size=2)
+
+    async def use() -> set[int]:
+        async with made.connect() as a, made.connect() as b:
+            return {await pid(a), await pid(b)}
+
+    async def close() -> None:
+        await AsyncConnectionPool(made).close(timeout=1)
+
+    seen = [asyncio.run(use()) for _ in range(3)]
+    assert [len(pids) for pids in seen] == [2, 2, 2]
+    asyncio.run(close())
+
+
+async def test_one_pool_in_two_running_loops_is_refused(engine: Make) -> None:
+    made = engine(min_pool_size=0, max_pool_size=1)
+
+    async def borrow() -> None:
+        async with made.connect():
+            pass
+
+    async with made.connect():
+        with pytest.raises(UsageError, match="another event loop"):
+            await asyncio.to_thread(asyncio.run, borrow())

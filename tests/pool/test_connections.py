@@ -341,6 +341,8 @@ def _wait_in_vain(made: Engine) -> None:
         made.connect()
 
 
+# Python 3.12 and newer warn of every fork in a process with threads.
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_leaves_the_parents_connections_alone(engine: Make) -> None:
     made = engine(min_pool_size=2, max_pool_size=2)
     pool_of(made).warm_up()
@@ -372,6 +374,8 @@ def _in_child(engine: Engine, queue: Any) -> None:
         queue.put(pid(connection))
 
 
+# Python 3.12 and newer warn of every fork in a process with threads.
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_multiprocessing_by_fork_gets_its_own_connections(engine: Make) -> None:
     made = engine(min_pool_size=1, max_pool_size=2)
     with made.connect() as connection:
