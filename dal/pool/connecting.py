@@ -25,18 +25,24 @@ _PERMANENT = re.compile(
     r"|unrecognized configuration parameter|unsupported startup parameter|unsupported frontend protocol"
     r"|no such database|server login has been failing"
 )
+_UNRESOLVED = re.compile(r"Name or service not known|nodename nor servname|No address associated|could not translate host name")
 _PERMANENT_STATES = ("28", "3D", "42", "22", "0A")
 
 _targets: weakref.WeakKeyDictionary[Dialect, Target] = weakref.WeakKeyDictionary()
 
 
 class Target:
-    """Where a dialect connects to, as far as it may be told to people."""
+    """Where a dialect connects to, as far as it may be told to people.
 
-    __slots__ = ("_secret", "where")
+    Attributes:
+        reached: Whether a connection was ever made: until then an unknown host name is taken for a typo.
+    """
+
+    __slots__ = ("_secret", "reached", "where")
 
     def __init__(self) -> None:
         self.where = ""
+        self.reached = False
         self._secret = ""
 
     def learn(self, arguments: dict[str, Any]) -> None:
@@ -47,6 +53,10 @@ class Target:
         self.where = f"{place}/{database}" if database else place
         self.where += f" as {user}" if user else ""
         self._secret = str(arguments.get("password") or "")
+
+    def transient(self, error: BaseException) -> bool:
+        """Tell whether connecting is worth another try."""
+        return transient(error) and (self.reached or _UNRESOLVED.search(str(error)) is None)
 
     def failure(self, error: BaseException) -> BaseException:
         """Make what a borrower gets; an error that is not the driver's stays what it is."""

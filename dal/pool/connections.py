@@ -258,7 +258,7 @@ class ConnectionPool(Pool):
             prove=self._prove,
             alive=_seems_alive,
             prepare=self._prepare,
-            transient=connecting.transient,
+            transient=self._target.transient,
             failure=self._target.failure,
             abort=sockets.break_off,
             orphan=sockets.orphan,
@@ -267,6 +267,7 @@ class ConnectionPool(Pool):
     def _prepare(self, entry: Entry[ConnectionPoolEntry]) -> None:
         record = entry.thing
         record.record_info[eviction.ENTRY] = entry  # type: ignore[index]
+        self._target.reached = True
         pgconn = getattr(record.driver_connection, "pgconn", None)
         if pgconn is not None:
             entry.probe = Probe(record.dbapi_connection, pgconn)

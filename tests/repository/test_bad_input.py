@@ -50,7 +50,9 @@ async def test_filter_on_a_table_that_is_not_there(door: Door, criterion: Any) -
 
 
 @pytest.mark.parametrize(
-    "criterion", [True, False, None, "active", 1, User, User.__table__, lambda: User.active, object()], ids=repr
+    "criterion",
+    [True, False, None, "active", 1, User, User.__table__, lambda: User.active, object()],
+    ids=lambda given: type(given).__name__,
 )
 async def test_not_a_filter(door: Door, criterion: Any) -> None:
     users = door.repository(User)
