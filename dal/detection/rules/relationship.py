@@ -29,12 +29,17 @@ def judge(scope: Scope, told: set[Any]) -> list[tuple[Finding, Group]]:
     """
     groups = sorted((group for group in scope.groups.values() if group.kind == LAZY), key=_depth)
     joined = {id(group): scope.eager.paths_of(group) for group in scope.groups.values() if group.kind == READ}
-    found: list[tuple[Finding, Group]] = []
     known: set[int] = set()
     for group in groups:
         if _is_n_plus_one(group, scope.threshold, told, known):
             known.add(id(group))
-            found.append((_finding(group, joined), group))
+    found: list[tuple[Finding, Group]] = []
+    for group in groups:
+        if id(group) in known:
+            # A generator that is advanced from several places leaves the first loads of its result elsewhere.
+            rest = [other for other in groups if id(other) not in known and _of_one_result(group, other)]
+            known.update(map(id, rest))
+            found.append((_finding(group, joined, [group, *rest]), group))
     relationships = {group.subject for _, group in found}
     # The same relationship of one result, read in several places of which none alone is a loop.
     scattered: dict[Any, list[Group]] = defaultdict(list)
@@ -49,6 +54,10 @@ def judge(scope: Scope, told: set[Any]) -> list[tuple[Finding, Group]]:
             relationships.add(relationship)
             found.append((_finding(max(several, key=lambda group: group.count), joined, several), several[0]))
     return found
+
+
+def _of_one_result(group: Group, other: Group) -> bool:
+    return group.subject is other.subject and any(batch and batch in group.batches for batch in other.batches)
 
 
 def _depth(group: Group) -> int:
