@@ -11,9 +11,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, overload
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, Select
 from sqlalchemy.engine import URL
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -25,12 +25,19 @@ from dal.engines import make_engine
 from dal.errors import UsageError
 from dal.events import Observer
 from dal.loading import Policies, Policy, named_policies
+from dal.reads import retrying_session
 from dal.units import Isolation, Trying, Unit, describe
+
+if TYPE_CHECKING:
+    from dal.health import Health
 
 __all__ = ["Database"]
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
+_A = TypeVar("_A")
+_B = TypeVar("_B")
+_C = TypeVar("_C")
 
 
 class Database:
@@ -69,10 +76,10 @@ class Database:
         self.config = config
         self.policies = known_policies(config, policy, policies)
         self.engine: Engine = make_engine(config.url, config.pool, engine_options or {})
-        self.sessions: sessionmaker[Session] = sessionmaker(
-            self.engine, **merged_session_options(session_options, self.policies)
-        )
         self._trying = Trying(config.pool, time.sleep)
+        options = merged_session_options(session_options, self.policies)
+        options["class_"] = retrying_session(options.get("class_", Session), self._trying)
+        self.sessions: sessionmaker[Session] = sessionmaker(self.engine, **options)
         self._server: Any = None
         self._closed = False
 
@@ -301,6 +308,54 @@ class Database:
         """
         unit = self.unit(read_only=read_only, isolation=isolation, deadline=deadline, retry_on=retry_on)
         return unit.wrap if work is None else unit.wrap(work)
+
+    @overload
+    def gather(self, first: Select[_A], second: Select[_B], /) -> tuple[list[_A], list[_B]]: ...
+    @overload
+    def gather(self, first: Select[_A], second: Select[_B], third: Select[_C], /) -> tuple[list[_A], list[_B], list[_C]]: ...
+    @overload
+    def gather(self, *statements: Select[Any]) -> tuple[list[Any], ...]: ...
+    def gather(self, *statements: Select[Any]) -> tuple[list[Any], ...]:
+        """Run several statements at the same time, on as many connections, in one snapshot.
+
+        They see the database at one moment. A transaction around the call is not joined: what it has not committed is not seen.
+        On other databases than PostgreSQL they run one after the other.
+
+        Args:
+            statements: `select()` statements.
+
+        Returns:
+            A list for each, in their order: of what it selects where that is one thing (objects, or a column's values), else of
+            rows. Objects are detached: what a policy does not load with them is not there.
+
+        Raises:
+            UsageError: One of them is no `select()`, or the database is closed.
+
+        Example:
+            >>> from sqlalchemy import literal, select
+            >>> with Database("sqlite://") as db:
+            ...     db.gather(select(literal(1)), select(literal("a"), literal("b")))
+            ([1], [('a', 'b')])
+        """
+        from dal.gathering import Threads, gathered
+
+        return gathered(statements, sessions=self.session, trying=self._trying, engine=self.engine, helpers=Threads)
+
+    def health(self) -> Health:
+        """Look whether the database is well.
+
+        Returns:
+            Whether it answered and how fast, and what to do something about.
+
+        Example:
+            >>> with Database("sqlite://") as db:
+            ...     db.health().ok
+            True
+        """
+        from dal.health import look
+
+        self._open()
+        return look(self.engine, self.config.pool, self.url)
 
     def bind(self, session: Session) -> Session:
         """Teach an application's own session this database's policies and their names.

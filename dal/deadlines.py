@@ -24,7 +24,7 @@ from dal.errors import DeadlineExceeded, PoolTimeout
 from dal.events import TimedOut, Waited
 from dal.own_statements import ask, in_autocommit
 
-__all__ = ["Deadline", "current", "keep_to", "limit", "within"]
+__all__ = ["Deadline", "current", "keep_to", "limit", "shared", "within"]
 
 _now: ContextVar[Deadline | None] = ContextVar("dal_deadline", default=None)
 _kept: weakref.WeakSet[Engine] = weakref.WeakSet()
@@ -118,6 +118,20 @@ def within(timeout: float) -> float:
     if left <= 0:
         raise deadline.exceeded("no connection was asked for")
     return min(timeout, left)
+
+
+@contextmanager
+def shared(deadline: Deadline | None) -> Iterator[None]:
+    """Put a deadline of another thread or task in force here.
+
+    Args:
+        deadline: That one, or None for none.
+    """
+    token = _now.set(deadline)
+    try:
+        yield
+    finally:
+        _now.reset(token)
 
 
 @contextmanager

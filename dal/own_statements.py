@@ -22,7 +22,7 @@ def ask(connection: Connection, statement: str, *values: str | int) -> tuple[Any
         values: What to put there.
 
     Returns:
-        The row.
+        The row; an empty one where the statement returns none.
 
     Raises:
         DBAPIError: It failed; a lost connection is invalidated.
@@ -37,7 +37,7 @@ def ask(connection: Connection, statement: str, *values: str | int) -> tuple[Any
             cursor.execute(statement, values)
         else:
             cursor.execute(statement % tuple(_literal(value) for value in values))
-        row: tuple[Any, ...] = cursor.fetchone()
+        row: tuple[Any, ...] = cursor.fetchone() if cursor.description else ()
         return row
     except dbapi.Error as error:
         lost = connection.dialect.is_disconnect(error, proxied, cursor)

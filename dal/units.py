@@ -45,14 +45,14 @@ class Trying:
     def __init__(self, settings: PoolConfig, pause: Callable[[float], None]) -> None:
         self.pause = pause
         self.observers: list[Observer] = []
-        self._settings = settings
+        self.settings = settings
 
     @cached_property
     def retrying(self) -> Retrying:
         """What runs them again; made, and the pool's package imported, when the first unit runs."""
         from dal.pool.retry import Retrying
 
-        return Retrying(self._settings.retry_attempts, self._settings.retry_delay, pause=self.pause, tell=self.tell)
+        return Retrying(self.settings.retry_attempts, self.settings.retry_delay, pause=self.pause, tell=self.tell)
 
     def tell(self, fact: object) -> None:
         """State a fact to the observers."""

@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, overload
 
+from sqlalchemy import Select
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import Session
@@ -25,12 +26,19 @@ from dal.durations import Duration, seconds
 from dal.errors import UsageError
 from dal.events import Observer
 from dal.loading import Policy
+from dal.reads import retrying_session
 from dal.units import Isolation, Trying, describe
+
+if TYPE_CHECKING:
+    from dal.health import Health
 
 __all__ = ["AsyncDatabase"]
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
+_A = TypeVar("_A")
+_B = TypeVar("_B")
+_C = TypeVar("_C")
 
 
 class AsyncDatabase:
@@ -72,10 +80,10 @@ class AsyncDatabase:
         self.config = config
         self.policies = known_policies(config, policy, policies)
         self.engine: AsyncEngine = make_async_engine(config.url, config.pool, engine_options or {})
-        self.sessions: async_sessionmaker[AsyncSession] = async_sessionmaker(
-            self.engine, **merged_session_options(session_options, self.policies)
-        )
         self._trying = Trying(config.pool, lambda seconds: wait(asyncio.sleep(seconds)))
+        options = merged_session_options(session_options, self.policies)
+        options["sync_session_class"] = retrying_session(options.get("sync_session_class", Session), self._trying)
+        self.sessions: async_sessionmaker[AsyncSession] = async_sessionmaker(self.engine, **options)
         self._server: Any = None
         self._closed = False
 
@@ -131,8 +139,7 @@ class AsyncDatabase:
 
     def session(self) -> AsyncSession:
         """Make an AsyncSession of SQLAlchemy's; the caller commits."""
-        if self._closed:
-            raise UsageError(f"{self!r} is closed", hint="open a new AsyncDatabase, or close it later")
+        self._open()
         if deadlines.current() is not None:
             deadlines.keep_to(self.engine.sync_engine)
         return self.sessions()
@@ -206,6 +213,30 @@ class AsyncDatabase:
         unit = self.unit(read_only=read_only, isolation=isolation, deadline=deadline, retry_on=retry_on)
         return unit.wrap if work is None else unit.wrap(work)
 
+    @overload
+    async def gather(self, first: Select[_A], second: Select[_B], /) -> tuple[list[_A], list[_B]]: ...
+    @overload
+    async def gather(
+        self, first: Select[_A], second: Select[_B], third: Select[_C], /
+    ) -> tuple[list[_A], list[_B], list[_C]]: ...
+    @overload
+    async def gather(self, *statements: Select[Any]) -> tuple[list[Any], ...]: ...
+    async def gather(self, *statements: Select[Any]) -> tuple[list[Any], ...]:
+        """Run several statements at the same time in one snapshot; see `Database.gather`."""
+        from dal.gathering import Tasks, gathered
+
+        engine = self.engine.sync_engine
+        return await run_sync(
+            lambda: gathered(statements, sessions=self._sync_session, trying=self._trying, engine=engine, helpers=Tasks)
+        )
+
+    async def health(self) -> Health:
+        """Look whether the database is well; see `Database.health`."""
+        from dal.health import look
+
+        self._open()
+        return await run_sync(look, self.engine.sync_engine, self.config.pool, self.url)
+
     def bind(self, session: AsyncSession) -> AsyncSession:
         """Teach an application's own session this database's policies and their names."""
         session.info.update(self.policies.info())
@@ -222,6 +253,10 @@ class AsyncDatabase:
         await self.engine.dispose()
         if self._server is not None:
             self._server.stop()
+
+    def _open(self) -> None:
+        if self._closed:
+            raise UsageError(f"{self!r} is closed", hint="open a new AsyncDatabase, or close it later")
 
     def _sync_session(self) -> Session:
         session = self.session()
