@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
+from weakref import WeakSet
 
 from greenlet import getcurrent
 from sqlalchemy.orm import InstanceState, Load, Mapper, RelationshipProperty, Session, attributes, strategies
@@ -27,6 +28,7 @@ _SELECT_STRATEGY = (("lazy", "select"),)
 _SELECTIN_STRATEGY = (("lazy", "selectin"),)
 _DEFERRED_STRATEGY = (("deferred", True), ("instrument", True))
 _SUBCLASS_STRATEGY = (("selectinload_polymorphic", True),)
+_LONG_PATH = 64
 _NEVER_SWAPPED = frozenset({"noload", None, "write_only", "dynamic"})
 
 
@@ -176,12 +178,17 @@ def default_strategy(compile_state: Any, mapper_entities: Sequence[Any] | None) 
 # Where SQLAlchemy asks for what is not there.
 
 
+_ours: WeakSet[Callable[..., Any]] = WeakSet()
+
+
 def swap_touch(mapper: Mapper[Any], key: str, make: Callable[[Touched], Touched]) -> None:
-    """Put a function in front of the class-level loader of an attribute."""
+    """Put a function in front of the class-level loader of an attribute, once."""
     attribute = mapper.class_manager.get(key)
     impl: Any = attribute.impl if attribute is not None else None
-    if getattr(impl, "callable_", None) is not None:
-        impl.callable_ = make(impl.callable_)
+    stock = getattr(impl, "callable_", None)
+    if stock is not None and stock not in _ours:
+        impl.callable_ = make(stock)
+        _ours.add(impl.callable_)
 
 
 def swap_deferred(mapper: Mapper[Any], key: str, make: Callable[[Touched], Touched]) -> None:
@@ -212,9 +219,12 @@ _new_deferred: Any = _Deferred
 
 
 def swap_expired(mapper: Mapper[Any], make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
-    """Put a function in front of the loader of expired columns and columns of sub-tables."""
-    manager = mapper.class_manager
-    manager.expired_attribute_loader = make(manager.expired_attribute_loader)
+    """Put a function in front of the loader of expired columns and columns of sub-tables, once."""
+    manager: Any = mapper.class_manager
+    stock = manager.expired_attribute_loader
+    if stock not in _ours:
+        manager.expired_attribute_loader = make(stock)
+        _ours.add(manager.expired_attribute_loader)
 
 
 def select_touch(prop: RelationshipProperty[Any]) -> Touched:
@@ -235,13 +245,29 @@ def without_sql(passive: PassiveFlag) -> PassiveFlag:
     return (passive ^ PassiveFlag.SQL_OK) | PassiveFlag.RELATED_OBJECT_OK
 
 
-def named_by_statement(state: InstanceState[Any], prop: RelationshipProperty[Any]) -> bool:
-    """Tell whether the options of the statement an object came from speak of one of its relationships."""
-    loads = [option for option in state.load_options if isinstance(option, Load)]
-    if not loads:
+def named_lazy(state: InstanceState[Any], prop: RelationshipProperty[Any]) -> bool:
+    """Tell whether the statement an object came from has `lazyload()` for one of its relationships."""
+    named = [element for element in _elements(state.load_options) if element.strategy == _SELECT_STRATEGY]
+    if not named:
         return False
     path = tuple(state.load_path[prop].natural_path[1::2])
-    return any(own[1::2] == path for own in own_loads(loads))
+    return any(tuple(element.path.natural_path)[1::2] == path for element in named)
+
+
+def shorten_paths(states: Iterable[InstanceState[Any]]) -> None:
+    """Forget how objects were reached where that is a long way and no option asks.
+
+    SQLAlchemy notes every step from the query on. In a long chain of loads the notes would grow with its square, and
+    each step would be compiled anew.
+
+    Args:
+        states: Objects of one result, reached the same way.
+    """
+    for state in states:
+        long = len(state.load_path.path) > _LONG_PATH
+        if not long or any(isinstance(option, Load) or getattr(option, "paths", ()) for option in state.load_options):
+            return
+        state.load_path = state.mapper.base_mapper._path_registry
 
 
 def is_async(session: Session, mapper: Mapper[Any]) -> bool:

@@ -74,6 +74,7 @@ class Batched:
         if not misses(touch.state):
             return touch.stock()
         found = peers(touch, misses, self._size(touch))
+        _internals.shorten_paths(state for state, _ in found)
         if len(found) < 2:
             return touch.stock()
         self._fill(prop, found, autoflush=touch.autoflush)
@@ -106,10 +107,10 @@ class Batched:
         for chunk in _chunks(found):
             by_key = {state.key[1]: state for state, _ in chunk if state.key}
             for row in touch.session.execute(select(*columns).where(_in(key_columns, list(by_key))), execution_options=options):
-                state = by_key[tuple(row[: len(key_columns)])]
+                filled = by_key.get(tuple(row[: len(key_columns)]))
                 for key, value in zip(ordered, row[len(key_columns) :], strict=True):
-                    if key not in state.dict and key not in state.committed_state:
-                        _internals.set_loaded(state, key, value)
+                    if filled is not None and key not in filled.dict and key not in filled.committed_state:
+                        _internals.set_loaded(filled, key, value)
         return LoaderCallableStatus.ATTR_WAS_SET if keys <= touch.state.dict.keys() else touch.stock()
 
     def _expired(self, touch: Touch) -> Any:

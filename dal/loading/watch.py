@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -29,19 +30,15 @@ __all__ = ["policy_of", "watch"]
 _LAZY = Lazy()
 _watched: WeakSet[Mapper[Any]] = WeakSet()
 _registries: WeakSet[registry] = WeakSet()
+_watching = RLock()
 
 
 def watch(mapper: Mapper[Any]) -> None:
-    """Watch a mapper and all that can be reached from its registry, once."""
+    """Watch a mapper and all that can be reached from its registry, also what is mapped later."""
     if mapper in _watched:
         return
     _listen()
-    waiting = [mapper.registry]
-    while waiting:
-        found = waiting.pop()
-        if found not in _registries:
-            _registries.add(found)
-            waiting += [prop.mapper.registry for each in found.mappers for prop in each.relationships]
+    _registries.add(mapper.registry)
     _watch_known()
 
 
@@ -63,19 +60,27 @@ def _listen() -> None:
 
 
 def _watch_known() -> None:
-    for known in list(_registries):
-        for mapper in known.mappers:
-            if mapper not in _watched and mapper.configured:
-                _watched.add(mapper)
-                _watch(mapper)
+    with _watching:
+        waiting, reached = list(_registries), set(_registries)
+        while waiting:
+            for mapper in waiting.pop().mappers:
+                if mapper.configured:
+                    _watched.add(mapper)
+                    _watch(mapper)
+                    beyond = {prop.mapper.registry for prop in mapper.relationships} - reached
+                    waiting += beyond
+                    reached |= beyond
+        _registries.update(reached)
 
 
 def _watch(mapper: Mapper[Any]) -> None:
+    """Watch what is not watched yet: a class that is mapped later adds a backref to one that was."""
     for prop in mapper.relationships:
         if prop.lazy not in {"dynamic", "write_only", "noload", None}:
             _internals.swap_touch(mapper, prop.key, _relationship(prop))
     for column in mapper.column_attrs:
-        _internals.swap_touch(mapper, column.key, _column(column.key))
+        if not column.raiseload:
+            _internals.swap_touch(mapper, column.key, _column(column.key))
         _internals.swap_deferred(mapper, column.key, _column(column.key))
     _internals.swap_expired(mapper, _expired)
 
@@ -86,7 +91,7 @@ def _relationship(prop: RelationshipProperty[Any]) -> Callable[[Touched], Touche
             policy = policy_of(state) if state.load_options else None
             if policy is None or _bookkeeping(state, passive):
                 return stock(state, passive)
-            mode = _LAZY if policy.mode is None or _internals.named_by_statement(state, prop) else policy.mode
+            mode = _LAZY if policy.mode is None or _internals.named_lazy(state, prop) else policy.mode
             forbidden = policy.mode is not None and prop.lazy in {"raise", "raise_on_sql"}
             load = _internals.select_touch(prop) if forbidden else stock
             if _internals.by_primary_key(prop):
@@ -106,7 +111,8 @@ def _column(key: str) -> Callable[[Touched], Touched]:
             policy = policy_of(state) if state.load_options else None
             if policy is None or _bookkeeping(state, passive):
                 return stock(state, passive)
-            keys = {name for name in _internals.deferred_group(state.mapper, key) if name in state.unmodified}
+            group = _internals.deferred_group(state.mapper, key)
+            keys = {name for name in group if name in state.unmodified and name not in state.dict}
             return _answer(policy.mode or _LAZY, policy, state, "column", keys or {key}, passive, lambda: stock(state, passive))
 
         return touched
