@@ -22,7 +22,9 @@ _STAMPS: tuple[Stamp, ...] = ("mapping", "policy")
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.sqlalchemy_suite", description=__doc__.splitlines()[0])
-    parser.add_argument("--sqlalchemy", default=version("sqlalchemy"), help="the version (default: %(default)s, the installed one)")
+    parser.add_argument(
+        "--sqlalchemy", default=version("sqlalchemy"), help="the version (default: %(default)s, the installed one)"
+    )
     parser.add_argument("--jobs", type=int, default=2, help="processes (default: %(default)s)")
     arguments = parser.parse_args()
     environment = Environment(arguments.sqlalchemy)

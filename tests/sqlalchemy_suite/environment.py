@@ -76,7 +76,7 @@ class Environment:
         report.unlink(missing_ok=True)
         options = ["-q", "-n", str(jobs), "--tb=native", "-p", "no:cacheprovider", "-p", "tests.sqlalchemy_suite.stamp"]
         subprocess.run(
-            [self._python, "-m", "pytest", *options, "-o", "addopts=--strict-markers", f"--junitxml={report}"]
+            [str(self._python), "-m", "pytest", *options, "-o", "addopts=--strict-markers", f"--junitxml={report}"]
             + [f"test/orm/{name}" for name in _TESTS],
             cwd=self._source,
             env=os.environ | {"DAL_STAMP": stamp or "", "PYTHONPATH": str(_ROOT), "PYTHONNOUSERSITE": "1"},
@@ -86,4 +86,4 @@ class Environment:
         return report
 
     def _pip(self, *arguments: str) -> None:
-        subprocess.run([self._python, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments], check=True)
+        subprocess.run([str(self._python), "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments], check=True)
