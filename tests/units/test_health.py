@@ -48,19 +48,20 @@ def test_more_connections_than_the_server_takes(opened: Callable[..., Door]) -> 
 def test_borrowers_that_wait(dal_database: URL) -> None:
     with Database(dal_database, pool=PoolConfig(min_pool_size=0, max_pool_size=2)) as db, ThreadPoolExecutor(4) as threads:
 
-        def hold(session: Session) -> None:
-            session.execute(text("SELECT pg_sleep(0.3)"))
+        def hold(session: Session, seconds: float) -> None:
+            session.execute(text("SELECT pg_sleep(:seconds)"), {"seconds": seconds})
 
-        held = [threads.submit(db.run, hold) for _ in range(2)]
+        held = [threads.submit(db.run, hold, 0.3), threads.submit(db.run, hold, 1.0)]
         until(lambda: db.pool.stats().in_use == 2)
         looking = threads.submit(db.health)
         until(lambda: db.pool.stats().waiting == 1)
-        held += [threads.submit(db.run, hold) for _ in range(2)]
+        held.append(threads.submit(db.run, hold, 0.0))
+        until(lambda: db.pool.stats().waiting == 2)
         found = looking.result(10)
         for each in held:
             each.result(10)
     assert found.ok
-    assert "wait for a connection" in told(found)
+    assert "1 wait for a connection" in told(found)
 
 
 def until(condition: Callable[[], bool]) -> None:
