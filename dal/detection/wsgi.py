@@ -107,6 +107,10 @@ class _Body:
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._body)
 
+    def __del__(self) -> None:
+        # A server closes what it was given; a test client may not.
+        self._watched.end(self._response.status)
+
     def close(self) -> None:
         """End the request."""
         try:

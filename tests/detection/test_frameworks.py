@@ -229,7 +229,8 @@ def test_wsgi_middleware(engine: Engine, caplog: pytest.LogCaptureFixture) -> No
         shown = client.get("/page")
         assert b"dal-panel" in shown.data
         assert int(shown.headers["content-length"]) == len(shown.data)
-        assert client.get("/json").headers["x-dal-queries"] == "1"
+        with client.get("/json") as answer:
+            assert answer.headers["x-dal-queries"] == "1"
         streamed = client.get("/stream")
         streamed.get_data()
         streamed.close()

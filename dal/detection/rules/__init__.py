@@ -23,6 +23,7 @@ def judge(scope: Scope) -> list[tuple[Finding, Group]]:
     Returns:
         Findings with the group each is about, in the order of the rules.
     """
+    scope.eager.settle()
     repeats = repeated.judge(scope)
     columns = column.judge(scope)
     told: set[Any] = {group.subject for _, group in repeats if group.kind == READ and isinstance(group.subject, Mapper)}
