@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -44,6 +44,11 @@ class Policies:
 
     default: Policy | None = None
     named: Mapping[str, Policy] = field(default_factory=lambda: MappingProxyType({}))
+
+    @cached_property
+    def sealed(self) -> Policy | None:
+        """The default as statements get it that nothing nearer speaks of."""
+        return None if self.default is None else _seal(self.default)
 
     @classmethod
     def of(cls, default: Policy | None, named: Mapping[str, Policy]) -> Policies:
@@ -127,21 +132,23 @@ def apply_policy(
     """
     known: Policies = session.info.get(INFO_KEY, _NOTHING)
     block = _block.get()
-    options = _internals.options_of(statement)
-    if not options and query is None and repository is None and not block and known.default is None:
-        return statement.options(_UNAWARE) if _internals.waits(session) else statement
-    own = policies_of(options)
+    own = policies_of(_internals.options_of(statement))
     if own and own[-1].sealed:
         return statement
+    if not own and query is None and repository is None and not block:
+        if known.sealed is not None:
+            return statement.options(known.sealed)
+        return statement.options(_UNAWARE) if _internals.waits(session) else statement
     layers = [together(own)] if own else []
     layers += [_policy(given, known, "policy") for given in (query, repository) if given is not None]
     layers += [_policy(given, known, "using_policy", optional=True) for given in block]
     if known.default is not None:
         layers.append(known.default)
-    if layers:
-        merged = merge(layers)
-        return statement.options(Policy(merged.paths, merged.mode, sealed=True))
-    return statement.options(_UNAWARE) if _internals.waits(session) else statement
+    return statement.options(_seal(merge(layers)))
+
+
+def _seal(policy: Policy) -> Policy:
+    return Policy(policy.paths, policy.mode, sealed=True)
 
 
 def _policy(given: Policy | str, known: Policies, where: str, *, optional: bool = False) -> Policy:
@@ -158,7 +165,7 @@ def _listen() -> None:
 
 def _stamp(execution: ORMExecuteState) -> None:
     if (
-        execution.is_select
+        (execution.is_select or execution.is_from_statement)
         and execution.is_orm_statement
         and not execution.is_column_load
         and not execution.is_relationship_load

@@ -19,6 +19,10 @@ __all__ = ["batched", "eager", "hybrid", "lazy", "strict"]
 
 Attribute = QueryableAttribute[Any]
 
+# Made once: a policy is a value, and these are asked for with every query.
+_LAZY = Policy(mode=Lazy())
+_BATCHED = Policy(mode=Batched())
+
 
 def lazy() -> Policy:
     """Load each attribute by itself when it is touched: SQLAlchemy's default.
@@ -30,7 +34,7 @@ def lazy() -> Policy:
         >>> lazy()
         lazy()
     """
-    return Policy(mode=Lazy())
+    return _LAZY
 
 
 def batched(*, limit: int = 10_000, rows: int = 100_000, ramp: Sequence[int] = ()) -> Policy:
@@ -52,6 +56,8 @@ def batched(*, limit: int = 10_000, rows: int = 100_000, ramp: Sequence[int] = (
         >>> batched(limit=500)
         batched()
     """
+    if limit == 10_000 and rows == 100_000 and not ramp:
+        return _BATCHED
     for name, number in (("limit", limit), ("rows", rows), *(("ramp", step) for step in ramp)):
         if isinstance(number, bool) or not isinstance(number, int) or number < 1:
             raise UsageError(f"batched({name}={number!r}) is not accepted", hint="write a whole number, 1 or more")

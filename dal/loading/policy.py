@@ -65,6 +65,8 @@ class Policy(_internals.CompileStateOption):
         return Policy(tuple(path.optional() for path in self.paths), self.mode, self.batch, sealed=self.sealed)
 
     def _gen_cache_key(self, anon_map: Any, bindparams: list[Any]) -> tuple[Any, ...]:
+        if not self.paths:
+            return (Policy, self.mode is None, self.sealed)
         paths = tuple(
             (path.depth, path.using, path.required, *(_step_key(step, anon_map, bindparams) for step in path.steps))
             for path in self.paths
@@ -75,9 +77,10 @@ class Policy(_internals.CompileStateOption):
         current = uncached_opt if isinstance(uncached_opt, Policy) else self
         if current.mode is None and not current.paths:
             return current
-        paths = self.paths if any(_aliased(path) for path in self.paths) else current.paths
-        batch = current.batch or _internals.shared_of_execution(context, Batch)
-        return Policy(paths, current.mode, batch, sealed=current.sealed)
+        paths = self.paths if self.paths and any(_aliased(path) for path in self.paths) else current.paths
+        return Policy(
+            paths, current.mode, current.batch or _internals.shared_of_execution(context, Batch), sealed=current.sealed
+        )
 
     def process_compile_state(self, compile_state: Any) -> None:
         """Turn the paths into loader options of a statement; called by SQLAlchemy when it compiles one."""

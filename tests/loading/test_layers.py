@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, insert, select, text
 from sqlalchemy.engine import URL
 from sqlalchemy.orm import (
     DeclarativeBase,
@@ -153,6 +153,15 @@ def test_a_default_is_silent_about_what_a_statement_does_not_select(shop_engine:
             session.scalars(select(Order)).all()
         with using_policy(eager(Item.product)), expect(session, 3):
             session.scalars(select(User).execution_options(populate_existing=True)).all()
+
+
+def test_a_block_around_textual_sql(session: Session) -> None:
+    textual = text("SELECT id, name FROM users WHERE id < 4 ORDER BY id")
+    with using_policy(batched()):
+        users = session.scalars(select(User).from_statement(textual)).all()
+        session.execute(insert(Product).values(id=500, name="p").returning(Product))
+    with expect(session, BATCHED):
+        assert [len(user.orders) for user in users] == [1, 2, 3]
 
 
 def test_blocks_nest_and_end(session: Session) -> None:
