@@ -74,10 +74,9 @@ async def test_task_group(engine: AsyncEngine) -> None:
         async with engine.connect() as connection:
             await connection.execute(text("SELECT name FROM users WHERE id = :id"), {"id": key})  # HERE
 
-    async with detect() as report:
-        async with asyncio.TaskGroup() as group:
-            for key in IDS:
-                group.create_task(load(key))
+    async with detect() as report, asyncio.TaskGroup() as group:
+        for key in IDS:
+            group.create_task(load(key))
     assert "# HERE" in line_of(report.findings[0].call_site)
 
 
@@ -128,7 +127,7 @@ async def test_two_windows_at_the_same_time_see_their_own(engine: AsyncEngine) -
                 await asyncio.sleep(0)
         return report.count
 
-    assert await asyncio.gather(window(3), window(5), window(1)) == [3, 5, 1]
+    assert list(await asyncio.gather(window(3), window(5), window(1))) == [3, 5, 1]
 
 
 @pytest.mark.parametrize("kind", ["thread", "pool", "to_thread"])

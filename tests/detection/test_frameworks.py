@@ -17,7 +17,7 @@ from sqlalchemy import Engine, create_engine, select
 from sqlalchemy.orm import Session, selectinload
 from sqlalchemy.pool import StaticPool
 
-from dal.detection import Detected, detect
+from dal.detection import Detected, detect, listeners
 from dal.detection.asgi import DetectionMiddleware
 from dal.detection.wsgi import DetectionMiddleware as WsgiMiddleware
 from tests.detection.scenarios.models import Base, User, seed
@@ -42,6 +42,15 @@ def engine() -> Iterator[Engine]:
         seed(session)
     yield engine
     engine.dispose()
+
+
+@pytest.fixture(autouse=True)
+def released() -> Iterator[None]:
+    """A middleware keeps the listeners for the life of its process; the tests after this file want it without."""
+    yield
+    listeners._held = False
+    with listeners._lock:
+        listeners._tidy()
 
 
 @pytest.fixture
@@ -181,7 +190,7 @@ def test_sqlmodel() -> None:
 
 def test_asgi_middleware(api: FastAPI, caplog: pytest.LogCaptureFixture) -> None:
     told: list[object] = []
-    app = DetectionMiddleware(api, panel=True, observer=told.append)  # type: ignore[arg-type]
+    app = DetectionMiddleware(api, panel=True, observer=told.append)
     with caplog.at_level("INFO", "dal.detection.requests"), TestClient(app) as client:
         response = client.get("/users")
         page = client.get("/page")
@@ -197,7 +206,7 @@ def test_asgi_middleware(api: FastAPI, caplog: pytest.LogCaptureFixture) -> None
 
 
 def test_asgi_middleware_outside_the_sample(api: FastAPI) -> None:
-    with TestClient(DetectionMiddleware(api, sample=0.0)) as client:  # type: ignore[arg-type]
+    with TestClient(DetectionMiddleware(api, sample=0.0)) as client:
         assert "x-dal-queries" not in client.get("/users").headers
 
 
@@ -223,7 +232,7 @@ def test_wsgi_middleware(engine: Engine, caplog: pytest.LogCaptureFixture) -> No
 
         return app.response_class(rows(), mimetype="text/plain")
 
-    app.wsgi_app = WsgiMiddleware(app.wsgi_app, panel=True)  # type: ignore[method-assign,assignment]
+    app.wsgi_app = WsgiMiddleware(app.wsgi_app, panel=True)  # type: ignore[method-assign]
     with caplog.at_level("INFO", "dal.detection.requests"):
         client = app.test_client()
         shown = client.get("/page")

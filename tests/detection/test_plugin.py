@@ -12,7 +12,7 @@ pytest_plugins = ["pytester"]
 _INSTALLED = any(entry.value == "dal.testing.nplusone" for entry in entry_points(group="pytest11"))
 _ARGS = ("-q", "-p", "no:cacheprovider", *(() if _INSTALLED else ("-p", "dal.testing.nplusone")))
 
-APP = '''
+APP = """
 from sqlalchemy import ForeignKey, create_engine, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
 from sqlalchemy.pool import StaticPool
@@ -42,9 +42,9 @@ def page(session):
 
 def good(session):
     return session.scalars(select(User)).all()
-'''
+"""
 
-TESTS = '''
+TESTS = """
 import pytest
 from sqlalchemy.orm import Session
 from app import engine, fill, good, page, User
@@ -63,7 +63,7 @@ def test_good(session):
 
 def test_bad(session):
     page(session)
-'''
+"""
 
 
 @pytest.fixture

@@ -1,12 +1,13 @@
 """Columns loaded one object at a time, and the same code written well."""
 
+# mypy: allow-untyped-defs, allow-untyped-calls, allow-untyped-decorators
 from __future__ import annotations
 
 from sqlalchemy import select
 from sqlalchemy.orm import defer, load_only, selectin_polymorphic, undefer, undefer_group, with_polymorphic
 
 from tests.detection.scenarios.models import Company, Employee, Job, Manager, Post, Team, User
-from tests.detection.scenarios.table import COLUMN, App, clean, dirty
+from tests.detection.scenarios.table import COLUMN, clean, dirty
 
 
 @dirty(COLUMN, "User.bio", source="zeal, queryspy")

@@ -1,5 +1,6 @@
 """Eager loads nobody reads, joins that multiply, and eager loading done well."""
 
+# mypy: allow-untyped-defs, allow-untyped-calls, allow-untyped-decorators
 from __future__ import annotations
 
 import pickle
@@ -8,7 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import contains_eager, joinedload, lazyload, selectinload, subqueryload
 
 from tests.detection.scenarios.models import Category, Company, Order, Post, Team, User
-from tests.detection.scenarios.table import MULTIPLIED, UNUSED, App, clean, dirty
+from tests.detection.scenarios.table import MULTIPLIED, UNUSED, clean, dirty
 
 
 @dirty(UNUSED, "User.posts", source="bullet, nplusone")
@@ -187,7 +188,7 @@ def filtered_join_kept(app):
 
 @clean()
 def held_and_read_later(app):
-    app.users = app.session.scalars(select(User).options(selectinload(User.posts))).all()  # type: ignore[attr-defined]
+    app.users = app.session.scalars(select(User).options(selectinload(User.posts))).all()
 
 
 @clean()

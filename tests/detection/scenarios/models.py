@@ -122,7 +122,7 @@ class Comment(Base):
     user: Mapped[User | None] = relationship()
 
 
-Post.comment_count = column_property(  # type: ignore[attr-defined]
+Post.comment_count = column_property(
     select(func.count(Comment.id)).where(Comment.post_id == Post.id).correlate(Post).scalar_subquery(), deferred=True
 )
 
@@ -171,7 +171,7 @@ class Category(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str]
     parent_id: Mapped[int | None] = mapped_column(ForeignKey("categories.id"))
-    parent: Mapped[Category | None] = relationship(remote_side=[id], back_populates="children")
+    parent: Mapped[Category | None] = relationship(remote_side="Category.id", back_populates="children")
     children: Mapped[list[Category]] = relationship(back_populates="parent", order_by="Category.id")
 
 

@@ -1,5 +1,6 @@
 """The same statement in a loop, and loops that are right: pages, chunks, polling."""
 
+# mypy: allow-untyped-defs, allow-untyped-calls, allow-untyped-decorators
 from __future__ import annotations
 
 import time
@@ -22,7 +23,7 @@ from tests.detection.scenarios.models import (
     User,
     Visit,
 )
-from tests.detection.scenarios.table import REPEATED, App, clean, dirty
+from tests.detection.scenarios.table import REPEATED, clean, dirty
 
 IDS = [1, 2, 3, 4, 5, 6]
 
@@ -119,20 +120,20 @@ def text_in_a_loop(app):
 @dirty(REPEATED)
 def f_string_in_a_loop(app):
     for key in IDS:
-        app.session.execute(text(f"SELECT name FROM users WHERE id = {key}")).all()  # HERE  # noqa: S608
+        app.session.execute(text(f"SELECT name FROM users WHERE id = {key}")).all()  # HERE
 
 
 @dirty(REPEATED)
 def f_string_with_quotes_in_a_loop(app):
     for key in IDS:
-        app.session.execute(text(f"SELECT id FROM users WHERE name = 'user {key}'")).all()  # HERE  # noqa: S608
+        app.session.execute(text(f"SELECT id FROM users WHERE name = 'user {key}'")).all()  # HERE
 
 
 @dirty(REPEATED)
 def driver_sql_in_a_loop(app):
     with app.engine.connect() as connection:
         for key in IDS:
-            connection.exec_driver_sql(f"SELECT name FROM users WHERE id = {key}").all()  # HERE  # noqa: S608
+            connection.exec_driver_sql(f"SELECT name FROM users WHERE id = {key}").all()  # HERE
 
 
 @dirty(REPEATED)
@@ -300,7 +301,7 @@ def pages_by_offset_in_text(app):
 @clean()
 def pages_by_offset_in_an_f_string(app):
     for at in range(0, 30, 5):
-        app.session.execute(text(f"SELECT id FROM posts ORDER BY id LIMIT 5 OFFSET {at}")).all()  # noqa: S608
+        app.session.execute(text(f"SELECT id FROM posts ORDER BY id LIMIT 5 OFFSET {at}")).all()
 
 
 @clean()

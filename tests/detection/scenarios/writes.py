@@ -1,12 +1,13 @@
 """Rows written one at a time, and writing done well."""
 
+# mypy: allow-untyped-defs, allow-untyped-calls, allow-untyped-decorators
 from __future__ import annotations
 
 from sqlalchemy import delete, event, exists, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from tests.detection.scenarios.models import Badge, Job, Login, Order, Post, Product, Setting, Tag, User
-from tests.detection.scenarios.table import COLUMN, N1, REPEATED, WRITES, App, clean, dirty
+from tests.detection.scenarios.table import COLUMN, N1, REPEATED, WRITES, clean, dirty
 
 
 @dirty(WRITES, writes=True)
@@ -79,24 +80,14 @@ def text_update_for_each_row(app):
 @dirty(WRITES, writes=True)
 def f_string_update_for_each_row(app):
     for key in range(1, 6):
-        app.session.execute(text(f"UPDATE products SET stock = 1 WHERE id = {key}"))  # HERE  # noqa: S608
+        app.session.execute(text(f"UPDATE products SET stock = 1 WHERE id = {key}"))  # HERE
 
 
 @dirty(WRITES, writes=True)
 def upsert_for_each_row(app):
     for number in range(5):
-        if app.engine.dialect.name == "mysql":
-            from sqlalchemy.dialects import mysql
-
-            stmt = mysql.insert(Setting).values(name=f"n{number}", value="1").on_duplicate_key_update(value="2")
-        elif app.engine.dialect.name == "postgresql":
-            from sqlalchemy.dialects import postgresql
-
-            stmt = postgresql.insert(Setting).values(name=f"n{number}", value="1").on_conflict_do_nothing()
-        else:
-            from sqlalchemy.dialects import sqlite
-
-            stmt = sqlite.insert(Setting).values(name=f"n{number}", value="1").on_conflict_do_nothing()
+        stmt = insert(Setting).values(name=f"n{number}", value="1")
+        stmt = stmt.prefix_with("OR IGNORE", dialect="sqlite").prefix_with("IGNORE", dialect="mysql")
         app.session.execute(stmt)  # HERE
 
 
