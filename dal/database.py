@@ -48,6 +48,7 @@ class Database:
         pool: The pool's settings.
         policy: The loading policy where nothing nearer is said, or the name of one of `policies`.
         policies: Loading policies by name.
+        pgbouncer: Whether the URL leads to PgBouncer in transaction mode; see `dal.pgbouncer`.
         engine_options: Further arguments of SQLAlchemy's `create_engine()`.
         session_options: Further arguments of SQLAlchemy's `sessionmaker()`, such as `expire_on_commit`.
 
@@ -69,13 +70,14 @@ class Database:
         pool: PoolConfig | None = None,
         policy: Policy | str | None = None,
         policies: Mapping[str, Policy] | None = None,
+        pgbouncer: bool = False,
         engine_options: Mapping[str, Any] | None = None,
         session_options: Mapping[str, Any] | None = None,
     ) -> None:
         config = configured(url, pool)
         self.config = config
         self.policies = known_policies(config, policy, policies)
-        self.engine: Engine = make_engine(config.url, config.pool, engine_options or {})
+        self.engine: Engine = make_engine(config.url, config.pool, given_options(config.url, engine_options, pgbouncer))
         self._trying = Trying(config.pool, time.sleep)
         options = merged_session_options(session_options, self.policies)
         options["class_"] = retrying_session(options.get("class_", Session), self._trying)
@@ -414,3 +416,12 @@ def embedded_server(data: str | Path | None, settings: Mapping[str, str] | None)
     from dal.embedded import EmbeddedServer
 
     return EmbeddedServer(Path(".dal") / "postgres" if data is None else data, settings=settings).start()
+
+
+def given_options(url: URL, options: Mapping[str, Any] | None, pgbouncer: bool) -> Mapping[str, Any]:
+    """Return the engine's options that a caller gave, changed for PgBouncer where there is one."""
+    if not pgbouncer:
+        return options or {}
+    from dal.pgbouncer import behind_pgbouncer
+
+    return behind_pgbouncer(url, options)

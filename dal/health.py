@@ -82,9 +82,10 @@ def look(engine: Engine, pool: PoolConfig, url: URL) -> Health:
             ask(connection, "SELECT 1")
             latency = perf_counter() - began
             version, in_recovery, found = _server(connection, pool, url)
+            found.extend(_pool(engine))
     except SQLAlchemyError as error:
         return Health(False, None, None, None, (_unreachable(error), *settings))
-    return Health(True, latency, version, in_recovery, (*found, *_pool(engine), *settings))
+    return Health(True, latency, version, in_recovery, (*found, *settings))
 
 
 def _unreachable(error: SQLAlchemyError) -> Problem:

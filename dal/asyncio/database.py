@@ -20,7 +20,7 @@ from dal.asyncio._bridge import run_sync, wait
 from dal.asyncio.engines import make_async_engine
 from dal.asyncio.units import DOOR, AsyncUnit
 from dal.config import DatabaseConfig, PoolConfig
-from dal.database import configured, embedded_server, known_policies, merged_session_options
+from dal.database import configured, embedded_server, given_options, known_policies, merged_session_options
 from dal.deadlines import Deadline
 from dal.durations import Duration, seconds
 from dal.errors import UsageError
@@ -49,6 +49,7 @@ class AsyncDatabase:
         pool: The pool's settings.
         policy: The loading policy where nothing nearer is said, or the name of one of `policies`.
         policies: Loading policies by name.
+        pgbouncer: Whether the URL leads to PgBouncer in transaction mode; see `dal.pgbouncer`.
         engine_options: Further arguments of SQLAlchemy's `create_async_engine()`.
         session_options: Further arguments of SQLAlchemy's `async_sessionmaker()`.
 
@@ -73,13 +74,16 @@ class AsyncDatabase:
         pool: PoolConfig | None = None,
         policy: Policy | str | None = None,
         policies: Mapping[str, Policy] | None = None,
+        pgbouncer: bool = False,
         engine_options: Mapping[str, Any] | None = None,
         session_options: Mapping[str, Any] | None = None,
     ) -> None:
         config = configured(url, pool)
         self.config = config
         self.policies = known_policies(config, policy, policies)
-        self.engine: AsyncEngine = make_async_engine(config.url, config.pool, engine_options or {})
+        self.engine: AsyncEngine = make_async_engine(
+            config.url, config.pool, given_options(config.url, engine_options, pgbouncer)
+        )
         self._trying = Trying(config.pool, lambda seconds: wait(asyncio.sleep(seconds)))
         options = merged_session_options(session_options, self.policies)
         options["sync_session_class"] = retrying_session(options.get("sync_session_class", Session), self._trying)
