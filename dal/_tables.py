@@ -52,7 +52,8 @@ def known_keys(table: Mapping[str, Any], accepted: Iterable[str], where: str) ->
     for key, value in table.items():
         if key not in names:
             near = difflib.get_close_matches(str(key), names, n=1)
-            shown = "" if any(word in str(key).lower() for word in _SECRET) else f" (with the value {value!r})"
+            secret = any(word in str(key).lower() for word in _SECRET) or not _harmless(value)
+            shown = "" if secret else f" (with the value {value!r})"
             known = f"known keys: {', '.join(names)}"
             raise ConfigError(f"{where}{key}: unknown key{shown}", hint=f"did you mean {near[0]!r}? {known}" if near else known)
     return table
@@ -65,8 +66,14 @@ def as_table(value: object, where: str) -> Mapping[str, Any]:
         ConfigError: It is something else.
     """
     if not isinstance(value, Mapping):
-        raise ConfigError(f"{where}: {value!r} is not a table", hint="write keys and values below it")
+        shown = repr(value) if _harmless(value) else f"a {'list' if isinstance(value, list) else 'text'}"
+        raise ConfigError(f"{where}: {shown} is not a table", hint="write keys and values below it")
     return value
+
+
+def _harmless(value: object) -> bool:
+    """Tell whether a value may be shown: a URL, or what may contain one, can hold a password."""
+    return value is None or isinstance(value, (bool, int, float)) or (isinstance(value, str) and not {":", "@"} & set(value))
 
 
 def _parsed(file: Path, content: str) -> Mapping[str, Any]:
@@ -80,9 +87,13 @@ def _parsed(file: Path, content: str) -> Mapping[str, Any]:
     if file.suffix in {".yaml", ".yml"}:
         yaml = require("yaml", extra="yaml", purpose="reading a YAML configuration")
         try:
-            return as_table(yaml.safe_load(content), str(file))
+            parsed = yaml.safe_load(content)
         except yaml.YAMLError as error:
-            raise ConfigError(f"{file}: this is not YAML: {error}", hint="start with 'database:'") from error
+            # Its own text, also as a cause in a traceback, quotes the line, which may hold a password.
+            mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+            place = f" (at line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+            raise ConfigError(f"{file}: this is not YAML: {problem}{place}", hint="start with 'database:'") from None
+        return as_table({} if parsed is None else parsed, str(file))
     raise ConfigError(f"{file}: the ending {file.suffix!r} is not known", hint="use .yaml, .yml or .toml")
 
 

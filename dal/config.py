@@ -14,9 +14,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.engine import URL
 
+from dal import _values as values
 from dal._tables import as_table, known_keys, read_table
 from dal.durations import Duration, seconds
 from dal.errors import ConfigError
@@ -75,15 +75,15 @@ class PoolConfig:
     ) -> None:
         _seal(
             self,
-            min_pool_size=_count(min_pool_size, "min_pool_size", at_least=0),
-            max_pool_size=_count(max_pool_size, "max_pool_size", at_least=1),
-            connection_timeout=_positive(connection_timeout, "connection_timeout"),
-            idle_timeout=_positive(idle_timeout, "idle_timeout"),
-            max_lifetime=_positive(max_lifetime, "max_lifetime"),
-            validation_query=_text(validation_query, "validation_query"),
-            test_on_borrow=test_on_borrow if test_on_borrow == "always" else _flag(test_on_borrow, "test_on_borrow"),
-            test_while_idle=_flag(test_while_idle, "test_while_idle"),
-            retry_attempts=_count(retry_attempts, "retry_attempts", at_least=0),
+            min_pool_size=values.count(min_pool_size, "min_pool_size", at_least=0),
+            max_pool_size=values.count(max_pool_size, "max_pool_size", at_least=1),
+            connection_timeout=values.positive(connection_timeout, "connection_timeout"),
+            idle_timeout=values.positive(idle_timeout, "idle_timeout"),
+            max_lifetime=values.positive(max_lifetime, "max_lifetime"),
+            validation_query=values.text(validation_query, "validation_query"),
+            test_on_borrow=test_on_borrow if test_on_borrow == "always" else values.flag(test_on_borrow, "test_on_borrow"),
+            test_while_idle=values.flag(test_while_idle, "test_while_idle"),
+            retry_attempts=values.count(retry_attempts, "retry_attempts", at_least=0),
             retry_delay=seconds(retry_delay, name="retry_delay"),
         )
         if self.min_pool_size > self.max_pool_size:
@@ -101,6 +101,9 @@ class PolicyConfig:
         eager: Attributes loaded with the query: `"User.profile"`, or a tuple of them for one explicit path.
         otherwise: The name of the policy for everything else, or None to inherit it.
 
+    Raises:
+        ConfigError: A name is not of the form `"User.profile"`.
+
     Example:
         >>> PolicyConfig(eager=("User.profile",), otherwise="lazy").otherwise
         'lazy'
@@ -108,6 +111,12 @@ class PolicyConfig:
 
     eager: tuple[str | tuple[str, ...], ...] = ()
     otherwise: str | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.eager, tuple) or not all(_is_path(path) for path in self.eager):
+            raise ConfigError(f"eager: {self.eager!r} is not accepted", hint='write a tuple such as ("User.profile",)')
+        if self.otherwise is not None and not isinstance(self.otherwise, str):
+            raise ConfigError(f"otherwise: {self.otherwise!r} is not accepted", hint="write the name of a policy: 'lazy'")
 
 
 @dataclass(frozen=True, init=False)
@@ -121,7 +130,7 @@ class DatabaseConfig:
         policy: The name of the policy used where nothing nearer is said.
 
     Raises:
-        ConfigError: The URL cannot be read, or `policy` is not among `policies`.
+        ConfigError: The URL cannot be read, a value is of the wrong type, or `policy` is not among `policies`.
 
     Example:
         >>> DatabaseConfig(url="postgresql+psycopg://app:secret@localhost/shop").url
@@ -141,10 +150,20 @@ class DatabaseConfig:
         policies: Mapping[str, PolicyConfig] | None = None,
         policy: str | None = None,
     ) -> None:
-        _seal(self, url=_url(url), pool=pool or PoolConfig(), policies=MappingProxyType(dict(policies or {})), policy=policy)
+        if pool is not None and not isinstance(pool, PoolConfig):
+            raise ConfigError(f"pool: a {type(pool).__name__} is not accepted", hint="write pool=PoolConfig(max_pool_size=20)")
+        for name, body in (policies or {}).items():
+            if not isinstance(name, str) or not isinstance(body, PolicyConfig):
+                raise ConfigError(
+                    f"policies: {name!r}: a {type(body).__name__} is not accepted",
+                    hint='write policies={"page": PolicyConfig(eager=("User.profile",))}',
+                )
+        _seal(
+            self, url=values.url(url), pool=pool or PoolConfig(), policies=MappingProxyType(dict(policies or {})), policy=policy
+        )
         if policy is not None and policy not in self.policies:
-            known = ", ".join(sorted(self.policies)) or "none is defined"
-            raise ConfigError(f"policy: {policy!r} is not among the policies of this configuration", hint=f"known: {known}")
+            known = f"known: {', '.join(sorted(self.policies))}" if self.policies else "none is defined: name it below policies"
+            raise ConfigError(f"policy: {policy!r} is not among the policies of this configuration", hint=known)
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str], *, environ: Mapping[str, str] | None = None) -> DatabaseConfig:
@@ -198,54 +217,25 @@ class DatabaseConfig:
                 hint=f"export {prefix}URL=postgresql+psycopg://user@host/database",
             )
         pool_prefix = f"{prefix}POOL__"
-        values = {name[len(pool_prefix) :].lower(): text for name, text in source.items() if name.startswith(pool_prefix)}
-        return cls(url=url, pool=_pool({key: _typed(key, text) for key, text in values.items()}, pool_prefix))
+        found: dict[str, Any] = {}
+        for name, text in source.items():
+            if name.startswith(pool_prefix):
+                found[name.removeprefix(pool_prefix).upper()] = text
+            elif name.startswith(f"{prefix}POOL_"):
+                right = f"{pool_prefix}{name.removeprefix(f'{prefix}POOL_')}"
+                raise ConfigError(f"{name}: unknown name", hint=f"write {right}, with two underscores")
+        known_keys(found, {key.upper() for key in _POOL_KEYS}, pool_prefix)
+        pool: dict[str, Any] = {key.lower(): _typed(key.lower(), text) for key, text in found.items()}
+        return cls(url=url, pool=PoolConfig(**pool))
 
 
 _POOL_KEYS = frozenset(item.name for item in fields(PoolConfig))
 _FILE_KEYS = frozenset({"url", "connection_pool", "policies", "policy"})
 
 
-def _seal(settings: object, **values: object) -> None:
-    for name, value in values.items():
+def _seal(settings: object, **checked: object) -> None:
+    for name, value in checked.items():
         object.__setattr__(settings, name, value)
-
-
-def _count(value: object, name: str, *, at_least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
-        raise ConfigError(f"{name}: {value!r} is not accepted", hint=f"write a whole number, {at_least} or more")
-    return value
-
-
-def _positive(value: Duration, name: str) -> float:
-    found = seconds(value, name=name)
-    if found == 0:
-        raise ConfigError(f"{name}: {value!r} is not accepted", hint="write a duration longer than nothing, such as '30s'")
-    return found
-
-
-def _flag(value: object, name: str) -> bool:
-    if not isinstance(value, bool):
-        accepted = "true, false or 'always'" if name == "test_on_borrow" else "true or false"
-        raise ConfigError(f"{name}: {value!r} is not accepted", hint=f"write {accepted}")
-    return value
-
-
-def _text(value: object, name: str) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ConfigError(f"{name}: {value!r} is not accepted", hint="write a statement such as 'SELECT 1'")
-    return value
-
-
-def _url(value: object) -> URL:
-    if isinstance(value, URL):
-        return value
-    try:
-        if isinstance(value, str):
-            return make_url(value)
-    except (ArgumentError, ValueError):
-        pass
-    raise ConfigError("url: this is not a database URL", hint="postgresql+psycopg://user:password@host:5432/database") from None
 
 
 def _pool(table: object, where: str) -> PoolConfig:
@@ -253,9 +243,11 @@ def _pool(table: object, where: str) -> PoolConfig:
 
 
 def _policies(table: object, where: str) -> dict[str, PolicyConfig]:
-    return {
-        name: _policy(as_table(body, f"{where}.{name}"), f"{where}.{name}") for name, body in as_table(table, where).items()
-    }
+    named = as_table(table, where)
+    for name in named:
+        if not isinstance(name, str):
+            raise ConfigError(f"{where}: the name {name!r} is not a text", hint=f'write "{name}"')
+    return {name: _policy(as_table(body, f"{where}.{name}"), f"{where}.{name}") for name, body in named.items()}
 
 
 def _policy(body: Mapping[str, Any], where: str) -> PolicyConfig:
@@ -270,7 +262,7 @@ def _policy(body: Mapping[str, Any], where: str) -> PolicyConfig:
 
 
 def _is_path(path: object) -> bool:
-    names = path if isinstance(path, list) else [path]
+    names = path if isinstance(path, (list, tuple)) else [path]
     return bool(names) and all(
         isinstance(name, str) and name.count(".") == 1 and name.replace(".", "").isidentifier() for name in names
     )

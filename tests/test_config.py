@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from traceback import format_exception
 
 import pytest
 
-from dal import ConfigError, DatabaseConfig, PoolConfig
+from dal import ConfigError, DatabaseConfig, PoolConfig, batched
 from dal.config import PolicyConfig
 
 YAML = """
@@ -117,6 +119,7 @@ def pool_yaml(line: str) -> str:
         ("database: {url: 'sqlite://', policy: page}", "policy: 'page' is not among the policies", "none is defined"),
         ("database: {url: 'sqlite://', policies: {p: {eager: User.x}}}", "policies.p.eager: 'User.x' is not accepted", "list"),
         ("database: {url: 'sqlite://', policies: {p: {eager: [orders]}}}", "policies.p.eager", "User.profile"),
+        ("database: {url: 'sqlite://', policies: {3: {otherwise: lazy}}}", "policies: the name 3 is not a text", '"3"'),
         ("database: {url: 'sqlite://', policies: {p: {otherwise: 3}}}", "policies.p.otherwise: 3 is not accepted", "lazy"),
         ("database: {url: 'sqlite://', policies: {p: {egaer: []}}}", "policies.p.egaer: unknown key", "did you mean 'eager'"),
         ("database: {url: 'x://${NOT_SET}'}", "NOT_SET", "export NOT_SET"),
@@ -127,6 +130,63 @@ def test_a_bad_file_names_key_value_and_accepted_form(tmp_path: Path, content: s
     with pytest.raises(ConfigError, match=message) as caught:
         DatabaseConfig.from_file(written(tmp_path, content), environ={})
     assert hint in caught.value.hint
+
+
+SECRET = "postgresql+psycopg://app:s3cret@localhost/shop"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        f"databse: {{url: '{SECRET}'}}",
+        f"database: '{SECRET}'",
+        f"database: {{dsn: '{SECRET}'}}",
+        f"database: {{url: 'sqlite://', connection_pool: '{SECRET}'}}",
+        f"database: {{url: 'sqlite://', connection_pool: ['{SECRET}']}}",
+        f"database: {{url: 'sqlite://', connection_pool: {{uri: '{SECRET}'}}}}",
+        f'database:\n  url: "{SECRET}\n',
+        f"database:\n  url: {SECRET}: x\n",
+        f"database:\n  url: {SECRET.replace('/shop', ':port/shop')}\n",
+    ],
+)
+def test_a_password_in_the_wrong_place_is_not_shown(tmp_path: Path, content: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        DatabaseConfig.from_file(written(tmp_path, content))
+    assert "s3cret" not in "".join(format_exception(caught.value))
+
+
+def test_a_password_in_the_query_of_a_url_is_masked() -> None:
+    config = DatabaseConfig(url="postgresql+psycopg://app@localhost/shop?password=s3cret&sslmode=require")
+    assert repr(config.url) == "postgresql+psycopg://app:***@localhost/shop?sslmode=require"
+    assert config.url.password == "s3cret"
+
+
+def test_an_at_sign_in_a_password_is_told() -> None:
+    with pytest.raises(ConfigError, match="%40") as caught:
+        DatabaseConfig(url="postgresql+psycopg://app:s3@cret@localhost/shop")
+    assert "cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", ["", "# nothing yet"])
+def test_an_empty_file(tmp_path: Path, content: str) -> None:
+    with pytest.raises(ConfigError, match="the table 'database' is missing"):
+        DatabaseConfig.from_file(written(tmp_path, content))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: PolicyConfig(eager="User.orders"), "eager: 'User.orders'"),  # type: ignore[arg-type]
+        (lambda: PolicyConfig(eager=("orders",)), "eager:.*orders"),
+        (lambda: PolicyConfig(otherwise=batched()), "otherwise: batched"),  # type: ignore[arg-type]
+        (lambda: DatabaseConfig(url="sqlite://", pool={"max_pool_size": 3}), "pool: a dict"),  # type: ignore[arg-type]
+        (lambda: DatabaseConfig(url="sqlite://", policies={"page": {"eager": []}}), "'page': a dict"),  # type: ignore[dict-item]
+    ],
+)
+def test_a_value_of_the_wrong_type_in_code(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        make()
+    assert caught.value.hint
 
 
 def test_an_unknown_key_that_may_hold_a_secret_hides_its_value(tmp_path: Path) -> None:
@@ -164,7 +224,8 @@ def test_the_environment() -> None:
     ("environ", "message"),
     [
         ({}, "DAL_URL is not set"),
-        ({"DAL_URL": "sqlite://", "DAL_POOL__SIZE": "3"}, "DAL_POOL__size: unknown key"),
+        ({"DAL_URL": "sqlite://", "DAL_POOL__SIZE": "3"}, "DAL_POOL__SIZE: unknown key"),
+        ({"DAL_URL": "sqlite://", "DAL_POOL_MAX_POOL_SIZE": "3"}, "(?s)DAL_POOL_MAX.*DAL_POOL__MAX_POOL_SIZE, with two"),
         ({"DAL_URL": "sqlite://", "DAL_POOL__MAX_POOL_SIZE": "many"}, "max_pool_size: 'many' is not accepted"),
         ({"DAL_URL": "sqlite://", "DAL_POOL__TEST_WHILE_IDLE": "perhaps"}, "test_while_idle: 'perhaps' is not accepted"),
     ],
