@@ -273,7 +273,8 @@ def seed(session: Session) -> None:
             order.items = [Item(product=products[(i + number + k) % 8]) for k in range(3)]
         session.add(user)
         session.flush()
-        session.add_all([Login(user_id=i), Login(user_id=i), Visit(user_id=i), CardPayment(user_id=i), Job(user_id=i)])
+        session.add_all([Login(id=2 * i - 1, user_id=i), Login(id=2 * i, user_id=i), Visit(id=i, user_id=i)])
+        session.add_all([CardPayment(id=i, user_id=i), Job(id=i, user_id=i)])
     root = Category(id=1, name="all")
     for i in range(2, 5):
         child = Category(id=i, name=f"category {i}", parent=root)
@@ -285,6 +286,8 @@ def seed(session: Session) -> None:
     session.add_all([Manager(id=i, name=f"manager {i}", reports=[Report(), Report()]) for i in range(1, 5)])
     coaches = [Coach(id=i, name=f"coach {i}") for i in range(1, 4)]
     for i in range(1, 4):
-        session.add(Team(id=i, name=f"team {i}", coach=coaches[i - 1], players=[Player(name=f"p{k}") for k in range(4)]))
+        session.add(
+            Team(id=i, name=f"team {i}", coach=coaches[i - 1], players=[Player(id=4 * i + k - 3, name="p") for k in range(4)])
+        )
     session.add_all([Setting(name=name, value="1") for name in ("theme", "vat", "currency")])
     session.commit()
