@@ -7,22 +7,33 @@ missing, `fallback.py` takes over with public API and one statement more a batch
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 from typing import Any
 from weakref import WeakSet
 
 from greenlet import getcurrent
-from sqlalchemy.orm import InstanceState, Load, Mapper, RelationshipProperty, Session, attributes, strategies
+from sqlalchemy.orm import (
+    InstanceState,
+    Load,
+    Mapper,
+    ORMExecuteState,
+    RelationshipProperty,
+    Session,
+    attributes,
+    lazyload,
+    path_registry,
+    strategies,
+)
 from sqlalchemy.orm.base import PassiveFlag as PassiveFlag
 from sqlalchemy.orm.interfaces import CompileStateOption as CompileStateOption
 from sqlalchemy.orm.interfaces import LoaderStrategy
-from sqlalchemy.orm.path_registry import _DEFAULT_TOKEN
-from sqlalchemy.orm.strategy_options import _WildcardLoad
-from sqlalchemy.util import EMPTY_DICT
-from sqlalchemy.util.concurrency import in_greenlet as _in_greenlet
+from sqlalchemy.util import EMPTY_DICT, concurrency
 
 Touched = Callable[[InstanceState[Any], PassiveFlag], Any]
 
-_load_everything: Any = _WildcardLoad
+_everything: Any = type(lazyload("*"))
+_default_token: Any = getattr(path_registry, "_DEFAULT_TOKEN", None)
+_deferred_loader: Any = getattr(strategies, "_DeferredColumnLoader", None)
 
 _SELECT_STRATEGY = (("lazy", "select"),)
 _SELECTIN_STRATEGY = (("lazy", "selectin"),)
@@ -32,12 +43,17 @@ _LONG_PATH = 64
 _NEVER_SWAPPED = frozenset({"noload", None, "write_only", "dynamic"})
 
 
+@cache
 def missing() -> list[str]:
     """Name the private hooks that this version of SQLAlchemy does not have."""
     wanted = {
         "AttributeImpl.callable_": hasattr(getattr(attributes, "_AttributeImpl", None), "callable_"),
         "_SelectInLoader._load_for_path": hasattr(getattr(strategies, "_SelectInLoader", None), "_load_for_path"),
         "_LazyLoader._load_for_state": hasattr(getattr(strategies, "_LazyLoader", None), "_load_for_state"),
+        "_DeferredColumnLoader._load_for_state": hasattr(_deferred_loader, "_load_for_state"),
+        "_WildcardLoad._set_relationship_strategy": hasattr(_everything, "_set_relationship_strategy"),
+        "_DEFAULT_TOKEN": _default_token is not None,
+        "concurrency.in_greenlet": hasattr(concurrency, "in_greenlet"),
     }
     return [name for name, found in wanted.items() if not found]
 
@@ -122,7 +138,7 @@ def own_subclasses(options: Iterable[Any]) -> bool:
 
 def own_wildcard(options: Iterable[Any]) -> bool:
     """Tell whether the statement itself has an option such as `lazyload("*")` or `raiseload("*")`."""
-    found: list[Any] = [option for option in options if isinstance(option, _WildcardLoad)]
+    found: list[Any] = [option for option in options if isinstance(option, _everything)]
     return any(str(option.path[0]).startswith("relationship:") for option in found)
 
 
@@ -171,7 +187,10 @@ class _OnTouch(LoaderStrategy):
 
 def default_strategy(compile_state: Any, mapper_entities: Sequence[Any] | None) -> None:
     """Leave every relationship that no option names to its first touch."""
-    everything = _load_everything()._set_relationship_strategy(_DEFAULT_TOKEN, {"lazy": "dal_on_touch"})
+    if {"_WildcardLoad._set_relationship_strategy", "_DEFAULT_TOKEN"} & {*missing()}:
+        everything: Any = lazyload("*")
+    else:
+        everything = _everything()._set_relationship_strategy(_default_token, {"lazy": "dal_on_touch"})
     apply_load(everything, compile_state, mapper_entities)
 
 
@@ -195,7 +214,7 @@ def swap_deferred(mapper: Mapper[Any], key: str, make: Callable[[Touched], Touch
     """Put a function in front of the loader that `defer()` options use for a column."""
     prop: Any = mapper.attrs[key]
     strategy = prop._get_strategy(_DEFERRED_STRATEGY)
-    if type(strategy) is strategies._DeferredColumnLoader:
+    if type(strategy) is _deferred_loader:
         swapped: Any = _new_deferred(prop, _DEFERRED_STRATEGY)
         swapped.is_class_level = strategy.is_class_level
         swapped.make = make
@@ -204,7 +223,7 @@ def swap_deferred(mapper: Mapper[Any], key: str, make: Callable[[Touched], Touch
             prop.strategy = swapped
 
 
-class _Deferred(strategies._DeferredColumnLoader):
+class _Deferred(_deferred_loader or object):  # type: ignore[misc]
     """SQLAlchemy's deferred loader, with the policy asked first."""
 
     __slots__ = ("make",)
@@ -227,7 +246,7 @@ def swap_expired(mapper: Mapper[Any], make: Callable[[Callable[..., Any]], Calla
         _ours.add(manager.expired_attribute_loader)
 
 
-def select_touch(prop: RelationshipProperty[Any]) -> Touched:
+def select_touch(prop: RelationshipProperty[Any]) -> Touched | None:
     """Return the loader of `lazy="select"` for a relationship that is mapped otherwise."""
     strategy: Any = prop._get_strategy(_SELECT_STRATEGY)
     loader: Touched = strategy._load_for_state
@@ -280,11 +299,22 @@ def deferred_group(mapper: Mapper[Any], key: str) -> list[str]:
     group = mapper.attrs[key].group
     if not group:
         return [key]
-    return [
-        prop.key
-        for prop in mapper.column_attrs
-        if prop.group == group and isinstance(prop.strategy, strategies._DeferredColumnLoader)
-    ]
+    return [prop.key for prop in mapper.column_attrs if prop.group == group and prop.deferred]
+
+
+def is_eager(execution: ORMExecuteState) -> bool:
+    """Tell whether a statement belongs to a query that loads eagerly, and not to a touch."""
+    return "sa_top_level_orm_context" in execution.execution_options
+
+
+def loaded_columns(execution: ORMExecuteState) -> tuple[InstanceState[Any] | None, set[str]]:
+    """Return the object whose deferred columns a statement loads, and the columns; None for any other statement."""
+    options: Any = execution.load_options if execution.is_column_load else None
+    state = getattr(options, "_refresh_state", None)
+    keys = set(getattr(options, "_only_load_props", None) or ())
+    if state is None or not keys or not keys.isdisjoint(state.dict) or not keys.isdisjoint(state.expired_attributes):
+        return None, set()
+    return state, keys
 
 
 def flushing(session: Session) -> bool:
@@ -358,7 +388,7 @@ def set_loaded(state: InstanceState[Any], key: str, value: Any) -> None:
 
 def in_greenlet() -> bool:
     """Tell whether a wait for an asyncio driver is possible here."""
-    return _in_greenlet()
+    return "concurrency.in_greenlet" in missing() or concurrency.in_greenlet()
 
 
 def current_task() -> object:

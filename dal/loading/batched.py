@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import select, tuple_
 from sqlalchemy.orm import InstanceState, LoaderCallableStatus, Mapper, RelationshipProperty
 
 from dal.loading import _internals
+from dal.loading.fallback import load_with_parents
 from dal.loading.peers import peers
 from dal.loading.policy import Policy
 from dal.loading.touch import Touch
@@ -22,6 +23,7 @@ from dal.loading.watch import policy_of
 
 __all__ = ["Batched"]
 
+_T = TypeVar("_T")
 _Found = list[tuple[InstanceState[Any], Any]]
 _CHUNK = 500
 
@@ -82,11 +84,11 @@ class Batched:
 
     def _fill(self, prop: RelationshipProperty[Any], found: _Found, *, autoflush: bool) -> None:
         if not prop.uselist:
-            _internals.selectin_load(prop, [state for state, _ in found], autoflush=autoflush)
+            _load(prop, [state for state, _ in found], autoflush=autoflush)
             return
         loaded = 0
         for chunk in _chunks(found):
-            _internals.selectin_load(prop, [state for state, _ in chunk], autoflush=autoflush)
+            _load(prop, [state for state, _ in chunk], autoflush=autoflush)
             loaded += sum(len(state.dict.get(prop.key) or ()) for state, _ in chunk)
             if loaded >= self.rows:
                 break
@@ -136,6 +138,17 @@ class Batched:
         return LoaderCallableStatus.ATTR_WAS_SET if id(found[0][1]) in refreshed else touch.stock()
 
 
+def _load(prop: RelationshipProperty[Any], states: list[InstanceState[Any]], *, autoflush: bool) -> None:
+    if "_SelectInLoader._load_for_path" not in _internals.missing():
+        _internals.selectin_load(prop, states, autoflush=autoflush)
+        return
+    policy = policy_of(states[0])
+    assert policy is not None
+    onwards = Policy((), policy.mode, policy.batch, sealed=True)
+    for chunk in _chunks(states):
+        load_with_parents(prop, chunk, onwards, autoflush=autoflush)
+
+
 def _for_refresh(state: InstanceState[Any]) -> Policy:
     """Return the policy to refresh an object with: its paths start at the object only where the query did."""
     policy = policy_of(state)
@@ -144,7 +157,7 @@ def _for_refresh(state: InstanceState[Any]) -> Policy:
     return Policy(paths, policy.mode, policy.batch, sealed=True).optional()
 
 
-def _chunks(found: _Found) -> Iterator[_Found]:
+def _chunks(found: list[_T]) -> Iterator[list[_T]]:
     for start in range(0, len(found), _CHUNK):
         yield found[start : start + _CHUNK]
 

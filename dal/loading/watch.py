@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from sqlalchemy import event
-from sqlalchemy.orm import InstanceState, LoaderCallableStatus, Mapper, RelationshipProperty, registry
+from sqlalchemy.orm import InstanceState, LoaderCallableStatus, Mapper, RelationshipProperty, Session, registry
 
 from dal.loading import _internals
 from dal.loading._internals import PassiveFlag, Touched
+from dal.loading.fallback import answer
 from dal.loading.modes import Lazy, Mode
 from dal.loading.tasks import one_at_a_time
 from dal.loading.touch import Kind, Touch
@@ -57,6 +58,8 @@ def policy_of(state: InstanceState[Any]) -> Policy | None:
 @cache
 def _listen() -> None:
     event.listen(Mapper, "after_configured", _watch_known)
+    if "AttributeImpl.callable_" in _internals.missing():
+        event.listen(Session, "do_orm_execute", lambda execution: answer(execution, _ask))
 
 
 def _watch_known() -> None:
@@ -93,7 +96,7 @@ def _relationship(prop: RelationshipProperty[Any]) -> Callable[[Touched], Touche
                 return stock(state, passive)
             mode = _LAZY if policy.mode is None or _internals.named_lazy(state, prop) else policy.mode
             forbidden = policy.mode is not None and prop.lazy in {"raise", "raise_on_sql"}
-            load = _internals.select_touch(prop) if forbidden else stock
+            load = (_internals.select_touch(prop) if forbidden else None) or stock
             if _internals.by_primary_key(prop):
                 found = load(state, _internals.without_sql(passive))
                 if found is not LoaderCallableStatus.PASSIVE_NO_RESULT:
@@ -142,6 +145,15 @@ def _bookkeeping(state: InstanceState[Any], passive: PassiveFlag) -> bool:
         or state.session is None
         or _internals.flushing(state.session)
     )
+
+
+def _ask(state: InstanceState[Any], kind: Kind, keys: set[str], autoflush: bool, stock: Callable[[], Any]) -> Any:
+    passive = PassiveFlag.PASSIVE_OFF if autoflush else PassiveFlag.PASSIVE_OFF | PassiveFlag.NO_AUTOFLUSH
+    policy = policy_of(state)
+    lazy = kind == "relationship" and _internals.named_lazy(state, state.mapper.relationships[min(keys)])
+    if policy is None or policy.mode is None or lazy or _bookkeeping(state, passive):
+        return stock()
+    return _answer(policy.mode, policy, state, kind, keys, passive, stock)
 
 
 def _answer(
