@@ -38,8 +38,9 @@ def resize(core: Core[T], min_size: int, max_size: int) -> None:
         core.shelf.min_size, core.shelf.max_size = min_size, max_size
         over = max(0, len(core.shelf.entries) - max_size)
         gone = [entry for entry in list(core.shelf.idle)[:over] if core.shelf.pick(entry)]
-        for entry in core.shelf.in_use()[: over - len(gone)]:
-            entry.retire_at = 0.0
+        if over > len(gone):
+            for entry in core.shelf.in_use():
+                entry.surplus, entry.retire_at = entry.surplus or entry.retire_at, 0.0
         makers = core.maker.summon() if core.shelf.running else 0
     core.maker.start(makers)
     core.discard("retired", *gone)

@@ -121,7 +121,7 @@ class Core(Generic[T]):
             entry.proven = now
         entry.taken = 0.0
         if now >= entry.retire_at:
-            self.discard("lifetime" if entry.retire_at else "retired", entry)
+            self._end(entry, now)
         elif shelf.waiters:
             with shelf.lock:
                 shelf.put(entry)
@@ -174,7 +174,7 @@ class Core(Generic[T]):
         with self.shelf.lock:
             self.shelf.epoch += 1
             for entry in list(self.shelf.entries):
-                entry.retire_at = entry.expires = 0.0
+                entry.retire_at = entry.expires = entry.surplus = 0.0
             gone = self.shelf.clear()
         self.discard(reason, *gone)
 
@@ -233,6 +233,17 @@ class Core(Generic[T]):
         """State a fact to the observers."""
         for observer in list(self.observers):
             state(observer, fact)
+
+    def _end(self, entry: Entry[T], now: float) -> None:
+        """Destroy what came back and is not to be used again, or keep it after all if the pool has shrunk enough."""
+        shelf = self.shelf
+        with shelf.lock:
+            keep = now < entry.surplus and len(shelf.entries) <= shelf.max_size
+            if keep:
+                entry.retire_at, entry.surplus = entry.surplus, 0.0
+                shelf.put(entry)
+        if not keep:
+            self.discard("lifetime" if entry.retire_at else "retired", entry)
 
     def _reconsider(self, entry: Entry[T]) -> None:
         with self.shelf.lock:

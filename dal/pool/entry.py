@@ -32,6 +32,7 @@ class Entry(Generic[T]):
         thing: The object itself.
         born: When it was made.
         retire_at: From then on it is replaced when it is not in use; 0 means at once.
+        surplus: Its `retire_at` while the pool has more than its maximum: the first to come back go, the others stay.
         expires: From then on it is not handed out any more.
         proven: When it last showed that it is alive.
         returned: When it last came back (or was made).
@@ -60,6 +61,7 @@ class Entry(Generic[T]):
         "returned",
         "site",
         "statement",
+        "surplus",
         "taken",
         "thing",
         "used",
@@ -70,7 +72,7 @@ class Entry(Generic[T]):
         self.thing = thing
         self.born = self.proven = self.returned = now
         self.retire_at = self.expires = float("inf")
-        self.taken = self.used = 0.0
+        self.taken = self.used = self.surplus = 0.0
         self.uses = 0
         self.holder = 0
         self.site: Site | None = None

@@ -52,6 +52,7 @@ class ObjectPool(Generic[T]):
         leak_threshold: How long an object may be out before that is logged with the line that borrowed it; 0 is never.
         name: What messages and facts call the pool.
         observer: Is told what happens, see `dal.events`.
+        runtime: What the pool waits and works with; threads, unless `AsyncObjectPool` gives the tasks of a loop.
 
     Raises:
         ConfigError: A size or duration is not accepted.
