@@ -205,7 +205,7 @@ class ConnectionPool(Pool):
 
     def dispose(self) -> None:
         """Close what is idle now and the rest when it comes back; a later borrow begins anew."""
-        self._core.rest()
+        control.rest(self._core)
 
     def recreate(self) -> ConnectionPool:
         """Make a new pool with the same settings."""

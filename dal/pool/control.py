@@ -9,7 +9,7 @@ from dal.errors import UsageError
 from dal.pool import exhaustion
 from dal.pool.core import Core
 
-__all__ = ["close", "resize", "suspend", "warm_up"]
+__all__ = ["close", "resize", "rest", "suspend", "warm_up"]
 
 T = TypeVar("T")
 
@@ -54,6 +54,16 @@ def suspend(core: Core[T], suspended: bool) -> None:
         core.shelf.serve()
         makers = core.maker.summon()
     core.maker.start(makers)
+
+
+def rest(core: Core[T]) -> None:
+    """Close what is idle and, unless somebody waits, stop the background work until the next borrow."""
+    with core.shelf.lock:
+        core.shelf.running = bool(core.shelf.waiters)
+        core.shelf.settle()
+    core.retire("closed")
+    if not core.shelf.running:
+        core.runtime.stop()
 
 
 def close(core: Core[T], timeout: float) -> list[str]:

@@ -199,31 +199,12 @@ class Core(Generic[T]):
         if begin:
             self.runtime.spawn(maintenance.keeper(weakref.ref(self), self.run), f"{self.name}-keeper")
 
-    def rest(self) -> None:
-        """Close what is idle and, unless somebody waits, stop the background work until the next borrow."""
-        with self.shelf.lock:
-            self.shelf.running = bool(self.shelf.waiters)
-            self.shelf.settle()
-        self.retire("closed")
-        if not self.shelf.running:
-            self.runtime.stop()
-
     def ended(self, run: int) -> None:
         """Note that the background work of a run is over; the next borrow that waits begins another one."""
         with self.shelf.lock:
             if run == self.run:
                 self.shelf.running = False
                 self.shelf.settle()
-
-    def after_fork(self) -> None:
-        """Forget the parent's objects, without a word to whatever is at their other end."""
-        inherited = list(self.shelf.entries)
-        self.shelf.reset()
-        self.maker.reset()
-        self.runtime.reset()
-        for entry in inherited:
-            entry.retire_at = 0.0
-            self.hooks.orphan(entry.thing)
 
     def stats(self) -> PoolStats:
         """Take a snapshot of the numbers."""

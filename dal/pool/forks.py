@@ -26,4 +26,14 @@ def watch(core: Core[Any]) -> None:
 
 def _in_child() -> None:
     for core in list(_pools):
-        core.after_fork()
+        _forget(core)
+
+
+def _forget(core: Core[Any]) -> None:
+    inherited = list(core.shelf.entries)
+    core.shelf.reset()
+    core.maker.reset()
+    core.runtime.reset()
+    for entry in inherited:
+        entry.retire_at = entry.surplus = 0.0
+        core.hooks.orphan(entry.thing)
