@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from dal.loading import Policy
 from dal.repository import Attribute, Criterion, Explanation, Filter, Lock, Order, Path, Repository, Values
 from dal.repository.entities import entity_of
-from dal.repository.generic import argument_of, resolve
+from dal.repository.generic import argument_of, refuse_unless_session, resolve
 
 __all__ = ["AsyncRepository"]
 
@@ -35,7 +35,7 @@ class AsyncRepository(Generic[T]):
         policy: The loading policy of the reads that name none; otherwise that of the class.
 
     Raises:
-        UsageError: The class is not mapped, or none was named.
+        UsageError: The class is not mapped, or none was named; or the session is something else.
 
     Example:
         `user = await AsyncRepository(session, User).one(User.email == "a@b")`
@@ -57,7 +57,7 @@ class AsyncRepository(Generic[T]):
         *,
         policy: Policy | str | None = None,
     ) -> None:
-        self._given = session
+        self._given = refuse_unless_session(session, (AsyncSession, async_scoped_session), "AsyncRepository")
         if policy is not None:
             self.policy = policy
         self._cls: type[T] = resolve(self._argument, type(self)) if entity is None else entity

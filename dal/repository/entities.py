@@ -62,7 +62,10 @@ class Entity(Generic[T]):
         """
         if isinstance(obj, self.cls):
             return obj
-        raise UsageError(f"a repository of {self.name} cannot take a {type(obj).__name__}", hint=f"pass {self.name} objects")
+        raise UsageError(
+            f"a repository of {self.name} cannot take an object of the class {type(obj).__name__}",
+            hint=f"pass {self.name} objects",
+        )
 
     def identity(self, ident: Any) -> tuple[Any, ...] | None:
         """Return a primary key as a tuple, or None where a part of it is None.

@@ -1,13 +1,17 @@
-"""Which class `class Users(Repository[User])` is made for: read from the generic argument when the class is created."""
+"""What a repository is made of: the class of `Repository[User]`, read when a subclass is created, and a session."""
 
 from __future__ import annotations
 
 import sys
 from typing import Any, ForwardRef, TypeVar, get_args, get_origin
 
+from sqlalchemy.orm import Session
+
 from dal.errors import UsageError
 
-__all__ = ["argument_of", "resolve"]
+__all__ = ["argument_of", "refuse_unless_session", "resolve"]
+
+S = TypeVar("S")
 
 
 def argument_of(cls: type, root: type, attribute: str) -> Any:
@@ -60,3 +64,25 @@ def resolve(argument: Any, cls: type) -> Any:
             hint=f"write class Users({cls.__name__}[User]), or {cls.__name__}(session, User)",
         )
     return argument
+
+
+def refuse_unless_session(given: S, kinds: tuple[type, ...], repository: str) -> S:
+    """Return a session as it is, or say what was given instead.
+
+    Args:
+        given: What the caller passed.
+        kinds: The classes of sessions that fit.
+        repository: The name of the class being made.
+
+    Raises:
+        UsageError: It is no such session.
+    """
+    if isinstance(given, kinds):
+        return given
+    shown = getattr(given, "__name__", type(given).__name__)
+    is_async = repository.startswith("Async")
+    if isinstance(given, Session) or hasattr(given, "sync_session"):
+        hint = f"write {'Repository' if is_async else 'AsyncRepository'}(session, User)"
+    else:
+        hint = f"{'async ' if is_async else ''}with db.session() as session: users = {repository}(session, User)"
+    raise UsageError(f"{repository} takes the application's {kinds[0].__name__}, not {shown}", hint=hint)

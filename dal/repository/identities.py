@@ -5,11 +5,12 @@ More keys than one statement may carry as parameters are asked for in several.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Select, and_, tuple_
 
+from dal.errors import UsageError
 from dal.repository.entities import Entity
 
 __all__ = ["PARAMETERS", "among", "chunks", "get_many"]
@@ -62,8 +63,10 @@ def get_many(entity: Entity[T], idents: Iterable[Any], fetch: Callable[[Select[T
         One element a key, in the order asked.
 
     Raises:
-        UsageError: An element is not a primary key.
+        UsageError: An element is not a primary key, or there is one key where a list is wanted.
     """
+    if isinstance(idents, (str, bytes, Mapping)) or not isinstance(idents, Iterable):
+        raise UsageError(f"get_many takes a list of primary keys, not {idents!r}", hint=f"write get_many([{idents!r}])")
     asked = [entity.identity(ident) for ident in idents]
     wanted = list(dict.fromkeys(ident for ident in asked if ident is not None))
     found: dict[tuple[Any, ...], T] = {}

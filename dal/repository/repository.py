@@ -17,13 +17,13 @@ from sqlalchemy import ScalarResult, Select, select
 from sqlalchemy.exc import MultipleResultsFound, NoResultFound
 from sqlalchemy.orm import Session, scoped_session
 
-from dal.errors import MultipleFound, NotFound
+from dal.errors import MultipleFound, NotFound, UsageError
 from dal.loading import Policy, apply_policy
 from dal.repository import _internals, identities, statements, writes
 from dal.repository.entities import Entity, entity_of
 from dal.repository.explain import Explanation, explain
 from dal.repository.fill import fill
-from dal.repository.generic import argument_of, resolve
+from dal.repository.generic import argument_of, refuse_unless_session, resolve
 from dal.repository.types import Attribute, Criterion, Filter, Lock, Order, Path, Values
 from dal.repository.upsert import upsert
 
@@ -41,7 +41,7 @@ class Repository(Generic[T]):
         policy: The loading policy of the reads that name none; otherwise that of the class.
 
     Raises:
-        UsageError: The class is not mapped, or none was named.
+        UsageError: The class is not mapped, or none was named; or the session is something else.
 
     Example:
         >>> from sqlalchemy import Integer, String, create_engine
@@ -80,7 +80,7 @@ class Repository(Generic[T]):
         *,
         policy: Policy | str | None = None,
     ) -> None:
-        self._given = session
+        self._given = refuse_unless_session(session, (Session, scoped_session), "Repository")
         if policy is not None:
             self.policy = policy
         self._entity: Entity[T] = entity_of(resolve(self._argument, type(self)) if entity is None else entity)
@@ -334,6 +334,8 @@ class Repository(Generic[T]):
         Example:
             `users.add_all([User(name="Ada"), User(name="Grace")])`
         """
+        if isinstance(objects, self._entity.cls):
+            raise UsageError("add_all takes a list of objects, not one", hint=f"write add() for one {self._entity.name}")
         added = [self._entity.member(each) for each in objects]
         self.session.add_all(added)
         return added

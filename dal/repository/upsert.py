@@ -8,7 +8,7 @@ BulkWriter.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from typing import Any, TypeVar
 
@@ -50,7 +50,7 @@ def upsert(session: Session, entity: Entity[T], obj: T, key: Sequence[Attribute]
             f"{state.mapper.class_.__name__} is kept in several tables, and an INSERT writes one",
             hint="look for it with first(), then add() it or set its attributes",
         )
-    conflict = [_key_column(entity, attribute) for attribute in key]
+    conflict = [_key_column(entity, attribute) for attribute in _listed(entity, key)]
     if not conflict:
         raise UsageError("upsert got no key", hint=f"write key=[{entity.name}.{entity.key[0].key}]")
     values = _values(state)
@@ -74,6 +74,13 @@ def _transient(entity: Entity[T], obj: T) -> InstanceState[Any]:
             hint="set the foreign key's attribute, and upsert or add related objects on their own",
         )
     return state
+
+
+def _listed(entity: Entity[Any], key: Any) -> Iterable[Any]:
+    if isinstance(key, Iterable) and not isinstance(key, str):
+        return key
+    name = getattr(key, "key", key)
+    raise UsageError(f"upsert's key is {key}, not a list of attributes", hint=f"write key=[{entity.name}.{name}]")
 
 
 def _key_column(entity: Entity[Any], attribute: Any) -> Column[Any]:

@@ -7,7 +7,7 @@ Cascades of relationships are the database's (ON DELETE), as with SQLAlchemy's `
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from sqlalchemy import Column, CursorResult, Delete, Update, select
@@ -82,6 +82,8 @@ def _filters(entity: Entity[Any], written: tuple[Any, ...], verb: str) -> list[A
 def _given(values: Values, entity: Entity[Any]) -> Values:
     if not values:
         raise UsageError("update got no values", hint=f"write values={{{entity.name}.name: ...}}")
+    if not isinstance(values, Mapping):
+        raise UsageError(f"values is a {type(values).__name__}, not a dict", hint=f"write values={{{entity.name}.name: ...}}")
     return values
 
 

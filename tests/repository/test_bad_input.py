@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import exc, func, select, text, true
 from sqlalchemy.orm import aliased
 
+from dal import Database
 from dal.errors import UnsupportedError, UsageError
 from tests.repository.conftest import SQLITE, Door, done
 from tests.repository.models import Engineer, Order, Tag, User, user_tag
@@ -110,6 +111,12 @@ async def test_keys(door: Door) -> None:
         await refused(door, lambda ident=ident: users.get_many([1, ident]), "is not a primary key of User")
 
 
+async def test_one_key_where_a_list_is_wanted(door: Door) -> None:
+    users = door.repository(User)
+    for idents in (7, "abc", None, {"id": 7}):
+        await refused(door, lambda idents=idents: users.get_many(idents), "list of primary keys")
+
+
 async def test_writes(door: Door) -> None:
     users = door.repository(User)
     await refused(door, lambda: users.delete(), "without a filter")
@@ -122,8 +129,10 @@ async def test_writes(door: Door) -> None:
     await refused(door, lambda: users.update(true(), values={User.shout: "A"}), "no column")
     await refused(door, lambda: users.update(true(), values={Order.__table__.c.total: 1}), "not an attribute")
     await refused(door, lambda: users.update(true(), values={func.lower(User.plan): 1}), "not an attribute")
-    await refused(door, lambda: users.add(Order(total=1)), "cannot take a Order")
-    await refused(door, lambda: users.add_all([User(email="a"), None]), "cannot take a NoneType")
+    await refused(door, lambda: users.add(Order(total=1)), "cannot take an object of the class Order")
+    await refused(door, lambda: users.add_all([User(email="a"), None]), "cannot take an object of the class NoneType")
+    await refused(door, lambda: users.add_all(User(email="a")), "list of objects, not one")
+    await refused(door, lambda: users.update(true(), values=[(User.plan, "x")]), "values is a list, not a dict")
     assert not await door.run(lambda session: list(session.new))
 
 
@@ -131,6 +140,8 @@ async def test_upserts(door: Door) -> None:
     users = door.repository(User)
     for key in ([], ["email"], [Order.id], [User.orders], [func.lower(User.email)]):
         await refused(door, lambda key=key: users.upsert(User(email="a"), key=key))
+    for alone in (User.email, "email"):
+        await refused(door, lambda alone=alone: users.upsert(User(email="a"), key=alone), "not a list of attributes")
     await refused(door, lambda: users.upsert(User(email="a", orders=[Order(total=1)]), key=[User.email]), "would lose")
     await refused(door, lambda: users.upsert(Order(total=1), key=[User.email]), "cannot take")
     pending = User(email="a")
@@ -141,6 +152,14 @@ async def test_upserts(door: Door) -> None:
 async def test_unmapped_classes(door: Door) -> None:
     for cls in (int, "User", None, User(), user_tag, aliased(User)):
         await refused(door, lambda cls=cls: door.repository(cls))
+
+
+async def test_something_else_than_a_session(door: Door) -> None:
+    with Database("sqlite://") as db:
+        for given in (None, db, db.engine, db.sessions, User, db.session):
+            with pytest.raises(UsageError, match=f"takes the application's {type(door.session).__name__}, not") as raised:
+                door.base(given, User)
+            assert "with db.session() as session" in raised.value.hint
 
 
 async def test_lock_without_row_locks(door: Door) -> None:

@@ -116,3 +116,12 @@ async def test_stream_takes_constant_memory(door: Door) -> None:
     await peak(1_000)
     small, large = await peak(2_000), await peak(20_000)
     assert large < small * 1.5, (small, large)
+
+
+def test_the_session_of_the_other_door() -> None:
+    with pytest.raises(UsageError, match="not AsyncSession") as raised:
+        Repository(AsyncSession(), User)  # type: ignore[arg-type]
+    assert raised.value.hint == "write AsyncRepository(session, User)"
+    with pytest.raises(UsageError, match="not Session") as raised:
+        AsyncRepository(Session(), User)  # type: ignore[arg-type]
+    assert raised.value.hint == "write Repository(session, User)"
