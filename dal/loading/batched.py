@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import select, tuple_
 from sqlalchemy.orm import InstanceState, LoaderCallableStatus, Mapper, RelationshipProperty
+from sqlalchemy.orm.attributes import instance_dict
 
 from dal.loading import _internals
 from dal.loading.fallback import load_with_parents
@@ -64,16 +65,16 @@ class Batched:
         key = touch.key
         prop: RelationshipProperty[Any] = touch.mapper.relationships[key]
         moved = _local_keys(prop)
+        has: dict[type[Any], bool] = {}
 
-        def misses(state: InstanceState[Any]) -> bool:
-            return (
-                key not in state.dict
-                and key not in state.committed_state
-                and state.mapper.relationships.get(key) is prop
-                and (moved.isdisjoint(state.committed_state) or not _moves(state, moved))
-            )
+        def misses(state: InstanceState[Any], loaded: dict[str, Any]) -> bool:
+            if key in loaded or key in state.committed_state:
+                return False
+            if state.class_ not in has:
+                has[state.class_] = state.mapper.relationships.get(key) is prop
+            return has[state.class_] and (moved.isdisjoint(state.committed_state) or not _moves(state, moved))
 
-        if not misses(touch.state):
+        if not misses(touch.state, touch.state.dict):
             return touch.stock()
         found = peers(touch, misses, self._size(touch))
         _internals.shorten_paths(state for state, _ in found)
@@ -89,17 +90,17 @@ class Batched:
         loaded = 0
         for chunk in _chunks(found):
             _load(prop, [state for state, _ in chunk], autoflush=autoflush)
-            loaded += sum(len(state.dict.get(prop.key) or ()) for state, _ in chunk)
+            loaded += sum(len(instance_dict(held).get(prop.key) or ()) for _, held in chunk)
             if loaded >= self.rows:
                 break
 
     def _deferred(self, touch: Touch) -> Any:
         mapper, keys = touch.mapper, touch.keys
 
-        def misses(state: InstanceState[Any]) -> bool:
-            return state.mapper is mapper and keys.isdisjoint(state.dict) and keys.isdisjoint(state.committed_state)
+        def misses(state: InstanceState[Any], loaded: dict[str, Any]) -> bool:
+            return state.class_ is mapper.class_ and keys.isdisjoint(loaded) and keys.isdisjoint(state.committed_state)
 
-        found = peers(touch, misses, self._size(touch)) if misses(touch.state) else []
+        found = peers(touch, misses, self._size(touch)) if misses(touch.state, touch.state.dict) else []
         if len(found) < 2:
             return touch.stock()
         ordered = sorted(keys)
@@ -118,10 +119,10 @@ class Batched:
     def _expired(self, touch: Touch) -> Any:
         mapper, keys = touch.mapper, touch.keys
 
-        def misses(state: InstanceState[Any]) -> bool:
-            return state.mapper is mapper and keys <= state.expired_attributes and not state.modified
+        def misses(state: InstanceState[Any], _: dict[str, Any]) -> bool:
+            return state.class_ is mapper.class_ and keys <= state.expired_attributes and not state.modified
 
-        found = peers(touch, misses, self._size(touch)) if misses(touch.state) else []
+        found = peers(touch, misses, self._size(touch)) if misses(touch.state, touch.state.dict) else []
         if len(found) < 2:
             return touch.stock()
         key_columns = _key_attributes(mapper)

@@ -10,14 +10,18 @@ from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy.orm import InstanceState
+from sqlalchemy.orm.attributes import instance_dict
 
 from dal.loading.touch import Batch, Touch
 from dal.loading.watch import policy_of
 
-__all__ = ["peers"]
+__all__ = ["Misses", "peers"]
+
+Misses = Callable[[InstanceState[Any], dict[str, Any]], bool]
+"""Tell whether an object, by its state and what it has loaded, lacks the attribute and may get it."""
 
 
-def peers(touch: Touch, misses: Callable[[InstanceState[Any]], bool], limit: int) -> list[tuple[InstanceState[Any], Any]]:
+def peers(touch: Touch, misses: Misses, limit: int) -> list[tuple[InstanceState[Any], Any]]:
     """Find the objects that came with a touched one and miss the same attribute.
 
     Args:
@@ -31,6 +35,7 @@ def peers(touch: Touch, misses: Callable[[InstanceState[Any]], bool], limit: int
     first = touch.state
     options, path = first.load_options, first.load_path
     same: dict[int, bool] = {id(options): True}
+    paths: dict[int, bool] = {id(path): True}
     before: list[tuple[InstanceState[Any], Any]] = []
     after: list[tuple[InstanceState[Any], Any]] = []
     found = before
@@ -44,10 +49,14 @@ def peers(touch: Touch, misses: Callable[[InstanceState[Any]], bool], limit: int
         batched = same.get(id(theirs))
         if batched is None:
             batched = same[id(theirs)] = _batch(state) is touch.batch
-        if batched and (state.load_path is path or state.load_path == path) and misses(state):
-            held = state.obj()
-            if held is not None and not state.was_deleted:
-                found.append((state, held))
+        if not batched:
+            continue
+        reached = paths.get(id(state.load_path))
+        if reached is None:
+            reached = paths[id(state.load_path)] = state.load_path == path
+        held = state.obj() if reached else None
+        if held is not None and misses(state, instance_dict(held)) and not state.was_deleted:
+            found.append((state, held))
     return [(first, first.obj()), *after, *before][:limit]
 
 

@@ -68,8 +68,8 @@ class Strict:
 
 
 def _has_peers(touch: Touch) -> bool:
-    def misses(state: InstanceState[Any]) -> bool:
-        return touch.keys.isdisjoint(state.dict)
+    def misses(_: InstanceState[Any], loaded: dict[str, Any]) -> bool:
+        return touch.keys.isdisjoint(loaded)
 
     return len(peers(touch, misses, 2)) > 1
 
