@@ -72,7 +72,7 @@ class ConnectionPool(Pool):
 
     Example:
         >>> from sqlalchemy import create_engine
-        >>> engine = create_engine("postgresql+psycopg://", poolclass=ConnectionPool, max_pool_size=4, idle_timeout="5m")
+        >>> engine = create_engine("postgresql+psycopg://", poolclass=ConnectionPool, min_pool_size=1, max_pool_size=4)
         >>> engine.pool.stats().max_size
         4
     """
