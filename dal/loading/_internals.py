@@ -309,12 +309,14 @@ def is_eager(execution: ORMExecuteState) -> bool:
 
 def loaded_columns(execution: ORMExecuteState) -> tuple[InstanceState[Any] | None, set[str]]:
     """Return the object whose deferred columns a statement loads, and the columns; None for any other statement."""
-    options: Any = execution.load_options if execution.is_column_load else None
-    state = getattr(options, "_refresh_state", None)
-    keys = set(getattr(options, "_only_load_props", None) or ())
-    if state is None or not keys or not keys.isdisjoint(state.dict) or not keys.isdisjoint(state.expired_attributes):
+    if not execution.is_column_load:
         return None, set()
-    return state, keys
+    state: InstanceState[Any] | None = getattr(execution.load_options, "_refresh_state", None)
+    named: Iterable[str] | None = getattr(getattr(execution.statement, "_compile_options", None), "_only_load_props", None)
+    if state is None or not named:
+        return None, set()
+    keys = set(named) - state.dict.keys()
+    return (state, keys) if keys and keys.isdisjoint(state.expired_attributes) else (None, set())
 
 
 def flushing(session: Session) -> bool:
