@@ -23,7 +23,7 @@ _PERMANENT = re.compile(
     r"|(database|role) \"[^\"]*\" does not exist|permission denied for database|not currently accepting connections"
     r"|server does not support SSL|certificate verify failed|root certificate file|invalid (connection option|port number|dsn)"
     r"|unrecognized configuration parameter|unsupported startup parameter|unsupported frontend protocol"
-    r"|no such database|server login has been failing"
+    r"|no such database"
 )
 _UNRESOLVED = re.compile(r"Name or service not known|nodename nor servname|No address associated|could not translate host name")
 _PERMANENT_STATES = ("28", "3D", "42", "22", "0A")
