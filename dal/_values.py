@@ -8,10 +8,10 @@ from sqlalchemy.exc import ArgumentError
 from dal.durations import Duration, seconds
 from dal.errors import ConfigError
 
-__all__ = ["count", "flag", "positive", "text", "url"]
+__all__ = ["database_url", "positive_duration", "statement", "truth", "whole_number"]
 
 
-def count(value: object, name: str, *, at_least: int) -> int:
+def whole_number(value: object, name: str, *, at_least: int) -> int:
     """Return a whole number that is not below a bound.
 
     Raises:
@@ -22,7 +22,7 @@ def count(value: object, name: str, *, at_least: int) -> int:
     return value
 
 
-def positive(value: Duration, name: str) -> float:
+def positive_duration(value: Duration, name: str) -> float:
     """Return a duration longer than nothing, in seconds.
 
     Raises:
@@ -34,7 +34,7 @@ def positive(value: Duration, name: str) -> float:
     return found
 
 
-def flag(value: object, name: str) -> bool:
+def truth(value: object, name: str) -> bool:
     """Return a truth value.
 
     Raises:
@@ -46,8 +46,8 @@ def flag(value: object, name: str) -> bool:
     return value
 
 
-def text(value: object, name: str) -> str:
-    """Return a text that is not empty.
+def statement(value: object, name: str) -> str:
+    """Return the text of a statement.
 
     Raises:
         ConfigError: It is something else.
@@ -57,7 +57,7 @@ def text(value: object, name: str) -> str:
     return value
 
 
-def url(value: object) -> URL:
+def database_url(value: object) -> URL:
     """Return a database URL whose password is masked wherever it is shown.
 
     Raises:

@@ -16,8 +16,8 @@ from typing import Any, Literal
 
 from sqlalchemy.engine import URL
 
-from dal import _values as values
 from dal._tables import as_table, known_keys, read_table
+from dal._values import database_url, positive_duration, statement, truth, whole_number
 from dal.durations import Duration, seconds
 from dal.errors import ConfigError
 
@@ -75,15 +75,15 @@ class PoolConfig:
     ) -> None:
         _seal(
             self,
-            min_pool_size=values.count(min_pool_size, "min_pool_size", at_least=0),
-            max_pool_size=values.count(max_pool_size, "max_pool_size", at_least=1),
-            connection_timeout=values.positive(connection_timeout, "connection_timeout"),
-            idle_timeout=values.positive(idle_timeout, "idle_timeout"),
-            max_lifetime=values.positive(max_lifetime, "max_lifetime"),
-            validation_query=values.text(validation_query, "validation_query"),
-            test_on_borrow=test_on_borrow if test_on_borrow == "always" else values.flag(test_on_borrow, "test_on_borrow"),
-            test_while_idle=values.flag(test_while_idle, "test_while_idle"),
-            retry_attempts=values.count(retry_attempts, "retry_attempts", at_least=0),
+            min_pool_size=whole_number(min_pool_size, "min_pool_size", at_least=0),
+            max_pool_size=whole_number(max_pool_size, "max_pool_size", at_least=1),
+            connection_timeout=positive_duration(connection_timeout, "connection_timeout"),
+            idle_timeout=positive_duration(idle_timeout, "idle_timeout"),
+            max_lifetime=positive_duration(max_lifetime, "max_lifetime"),
+            validation_query=statement(validation_query, "validation_query"),
+            test_on_borrow=test_on_borrow if test_on_borrow == "always" else truth(test_on_borrow, "test_on_borrow"),
+            test_while_idle=truth(test_while_idle, "test_while_idle"),
+            retry_attempts=whole_number(retry_attempts, "retry_attempts", at_least=0),
             retry_delay=seconds(retry_delay, name="retry_delay"),
         )
         if self.min_pool_size > self.max_pool_size:
@@ -159,7 +159,11 @@ class DatabaseConfig:
                     hint='write policies={"page": PolicyConfig(eager=("User.profile",))}',
                 )
         _seal(
-            self, url=values.url(url), pool=pool or PoolConfig(), policies=MappingProxyType(dict(policies or {})), policy=policy
+            self,
+            url=database_url(url),
+            pool=pool or PoolConfig(),
+            policies=MappingProxyType(dict(policies or {})),
+            policy=policy,
         )
         if policy is not None and policy not in self.policies:
             known = f"known: {', '.join(sorted(self.policies))}" if self.policies else "none is defined: name it below policies"
