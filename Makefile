@@ -57,10 +57,10 @@ bench: $(VENV)/.test ## measure against the peers, side by side
 	@for file in benchmarks/[a-z]*.py; do $(BIN)/python "$$file" || exit 1; done
 
 sqlalchemy-suite: $(VENV)/.test ## let SQLAlchemy's own ORM tests judge batched loading
-	@$(BIN)/python tests/sqlalchemy_suite/run.py
+	@$(BIN)/python -m tests.sqlalchemy_suite.run
 
 test-matrix: $(VENV)/.test ## run the loading tests on SQLAlchemy 2.1.0 and the newest, on each Python found
-	@$(BIN)/python tests/sqlalchemy_suite/matrix.py
+	@$(BIN)/python -m tests.sqlalchemy_suite.matrix
 
 test-docker: $(VENV)/.test ## run the tests against the servers of docker/, for those who have an engine
 	@docker compose --file docker/compose.yaml up --detach --wait

@@ -1,6 +1,6 @@
 """Run SQLAlchemy's own ORM tests with and without batched loading, and compare.
 
-    python -m tests.sqlalchemy_suite [--sqlalchemy 2.1.0]
+    python -m tests.sqlalchemy_suite.run [--sqlalchemy 2.1.0]
 
 The source distribution is downloaded, the tests run on SQLite in an environment of their own. Nothing may differ but
 the number and the text of statements; every difference is in `differences.toml` with its reason. A difference that is
@@ -21,7 +21,7 @@ _STAMPS: tuple[Stamp, ...] = ("mapping", "policy")
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.sqlalchemy_suite", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m tests.sqlalchemy_suite.run", description=__doc__.splitlines()[0])
     parser.add_argument(
         "--sqlalchemy", default=version("sqlalchemy"), help="the version (default: %(default)s, the installed one)"
     )
