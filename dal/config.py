@@ -169,6 +169,9 @@ class DatabaseConfig:
             known = f"known: {', '.join(sorted(self.policies))}" if self.policies else "none is defined: name it below policies"
             raise ConfigError(f"policy: {policy!r} is not among the policies of this configuration", hint=known)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuilt, (self.url, self.pool, dict(self.policies), self.policy)
+
     @classmethod
     def from_file(cls, path: str | os.PathLike[str], *, environ: Mapping[str, str] | None = None) -> DatabaseConfig:
         """Read a `.yaml`, `.yml` or `.toml` file with one table `database`.
@@ -235,6 +238,10 @@ class DatabaseConfig:
 
 _POOL_KEYS = frozenset(item.name for item in fields(PoolConfig))
 _FILE_KEYS = frozenset({"url", "connection_pool", "policies", "policy"})
+
+
+def _rebuilt(url: URL, pool: PoolConfig, policies: dict[str, PolicyConfig], policy: str | None) -> DatabaseConfig:
+    return DatabaseConfig(url=url, pool=pool, policies=policies, policy=policy)
 
 
 def _seal(settings: object, **checked: object) -> None:

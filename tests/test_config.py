@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from traceback import format_exception
@@ -233,6 +235,13 @@ def test_the_environment() -> None:
 def test_a_bad_environment(environ: dict[str, str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         DatabaseConfig.from_env(environ)
+
+
+def test_settings_travel_to_another_process(tmp_path: Path) -> None:
+    config = DatabaseConfig.from_file(written(tmp_path, YAML), environ={"DB_PASSWORD": "s3cret"})
+    for twin in (pickle.loads(pickle.dumps(config)), copy.deepcopy(config)):
+        assert twin == config
+        assert twin.url.password == "s3cret"
 
 
 def test_settings_are_frozen_and_named() -> None:
