@@ -59,7 +59,7 @@ class Core(Generic[T]):
         self.maker = Maker(name, self.shelf, hooks, lifetimes, runtime=runtime, observers=self.observers)
         # Bound once: every borrow and return goes through them.
         self._idle, self._waits, self._uses = self.shelf.idle, self.shelf.tally.waits, self.shelf.tally.uses
-        self._bypass, self._identity, self._site = hooks.bypass, runtime.identity, runtime.site
+        self._bypass, self._site = hooks.bypass, runtime.site
         forks.watch(self)
 
     def take(self, timeout: float, depth: int = 1) -> Entry[T]:
@@ -100,7 +100,6 @@ class Core(Generic[T]):
             if now - began >= timeout:
                 raise self._refused(exhaustion.timeout(self, now - began), now - began)
         entry.taken = now
-        entry.holder = self._identity()
         entry.site = self._site(depth)
         entry.statement = ""
         self._waits.append(now - began)

@@ -37,7 +37,6 @@ class Entry(Generic[T]):
         proven: When it last showed that it is alive.
         returned: When it last came back (or was made).
         taken: When it was borrowed; 0 while it is not in use.
-        holder: Identity of the borrowing thread or task.
         site: The line that borrowed it.
         used: Seconds in use, over all borrows that have ended.
         uses: Borrows that have ended.
@@ -52,7 +51,6 @@ class Entry(Generic[T]):
         "born",
         "complaint",
         "expires",
-        "holder",
         "peek",
         "probe",
         "proven",
@@ -74,7 +72,6 @@ class Entry(Generic[T]):
         self.retire_at = self.expires = float("inf")
         self.taken = self.used = self.surplus = 0.0
         self.uses = 0
-        self.holder = 0
         self.site: Site | None = None
         self.statement = self.complaint = ""
         self.peek: Callable[[int], object] = _nothing_happened

@@ -36,7 +36,7 @@ def timeout(core: Core[T], waited: float) -> PoolTimeout:
     with core.shelf.lock:
         held = core.shelf.in_use()
         sizes = _sizes(core, len(held))
-        own = [entry for entry in held if entry.holder == core.runtime.identity()]
+        own = _below(core, held)
     message = f"nothing came free in the pool {core.name!r} within {waited:.3g} s: {sizes}"
     if error is not None:
         message += f"\n  the last attempt to make one failed: {_one_line(error)}"
@@ -47,7 +47,7 @@ def timeout(core: Core[T], waited: float) -> PoolTimeout:
     elif core.shelf.suspended:
         hint = "the pool is suspended: call resume()"
     elif own:
-        message += "\n  the caller holds one itself, so it may be waiting for itself"
+        message += "\n  the caller holds one itself: it may be waiting for itself"
         hint = "use what was borrowed first, or give it back before borrowing again"
     elif held and monotonic() - held[0].taken > waited:
         hint = "what is held longer than this may never be given back: borrow in a `with` block at the lines below"
@@ -80,15 +80,11 @@ def waits_for_itself(core: Core[T], waiter: Waiter) -> bool:
     if shelf.opening or shelf.idle or shelf.checking or shelf.suspended or len(shelf.entries) < shelf.max_size:
         return False
     held = shelf.in_use()
-    own = [entry for entry in held if entry.holder == waiter.holder]
-    if not own:
+    waiter.below = _below(core, held)
+    if not waiter.below or len(held) < len(shelf.entries):
         return False
-    frame = sys._getframe(1)
-    waiter.nested = all(entry.site is not None and core.runtime.is_below(entry.site, frame) for entry in own)
-    if not waiter.nested or len(held) < len(shelf.entries):
-        return False
-    nested = {other.holder for other in list(shelf.waiters) if other.nested}
-    return all(entry.holder in nested for entry in held)
+    stuck = {entry for other in list(shelf.waiters) for entry in other.below}
+    return stuck.issuperset(held)
 
 
 def holder(core: Core[T], entry: Entry[T], now: float) -> str:
@@ -97,6 +93,12 @@ def holder(core: Core[T], entry: Entry[T], now: float) -> str:
     return f"held for {now - entry.taken:.3g} s, borrowed at {shown(entry.site)}" + (
         f", last statement: {doing}" if doing else ""
     )
+
+
+def _below(core: Core[T], held: list[Entry[T]]) -> list[Entry[T]]:
+    """Pick what was borrowed by functions that still run below the caller."""
+    frame = sys._getframe(1)
+    return [entry for entry in held if entry.site is not None and core.runtime.is_below(entry.site, frame)]
 
 
 def _holders(core: Core[T], held: list[Entry[T]]) -> str:

@@ -29,12 +29,14 @@ READ, WRITE = 1, 2
 
 
 class Waiter(Protocol):
-    """A borrower in the queue: woken once, with an object or an error; `None` of both means the time ran out."""
+    """A borrower in the queue: woken once, with an object or an error; `None` of both means the time ran out.
+
+    What the functions below it on its stack have borrowed is kept in `below`, where a circle of waiting is looked for.
+    """
 
     entry: Any
     error: BaseException | None
-    holder: int
-    nested: bool
+    below: list[Any]
 
     def give(self, entry: Any) -> bool:
         """Hand over an object; False when the borrower is gone. The pool's lock is held."""
@@ -80,10 +82,6 @@ class Runtime(Protocol):
         """Forget all background work: after a fork there is none."""
         ...
 
-    def identity(self) -> int:
-        """Name the calling thread or task."""
-        ...
-
     def site(self, depth: int) -> Site:
         """Find the line of the application that called, `depth` frames up at the least."""
         ...
@@ -98,13 +96,12 @@ class Runtime(Protocol):
 
 
 class _ThreadWaiter:
-    __slots__ = ("_asleep", "entry", "error", "holder", "nested")
+    __slots__ = ("_asleep", "below", "entry", "error")
 
     def __init__(self) -> None:
         self.entry: Any = None
         self.error: BaseException | None = None
-        self.holder = threading.get_ident()
-        self.nested = False
+        self.below: list[Any] = []
         self._asleep = threading.Lock()
         self._asleep.acquire()
 
@@ -149,8 +146,6 @@ class Threads:
     def reset(self) -> None:
         self._stopped = threading.Event()
 
-    identity = staticmethod(threading.get_ident)
-
     site = staticmethod(site)
 
     def is_below(self, place: Site, frame: FrameType) -> bool:
@@ -165,13 +160,12 @@ class Threads:
 
 
 class _TaskWaiter:
-    __slots__ = ("_woken", "entry", "error", "holder", "nested")
+    __slots__ = ("_woken", "below", "entry", "error")
 
-    def __init__(self, holder: int) -> None:
+    def __init__(self) -> None:
         self.entry: Any = None
         self.error: BaseException | None = None
-        self.holder = holder
-        self.nested = False
+        self.below: list[Any] = []
         self._woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def give(self, entry: Any) -> bool:
@@ -206,7 +200,7 @@ class Tasks:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def waiter(self) -> Waiter:
-        return _TaskWaiter(self.identity())
+        return _TaskWaiter()
 
     def spawn(self, work: Callable[[], None], name: str) -> None:
         # An empty context: the borrower's deadline and trace must not follow the background work.
@@ -238,9 +232,6 @@ class Tasks:
     def reset(self) -> None:
         self._loop = None
         self._tasks.clear()
-
-    def identity(self) -> int:
-        return id(asyncio.current_task())
 
     def site(self, depth: int) -> Site:
         return site(depth + 1, awaiting_frame())
