@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from dal.database import Database
+from dal.embedded import EmbeddedServer
 
 __all__ = ["Chapter", "Stage"]
 
@@ -18,10 +19,12 @@ class Stage:
 
     Args:
         db: The database of the flights.
+        server: The server it lives in.
         console: Where to print; 80 columns are enough for everything.
     """
 
     db: Database
+    server: EmbeddedServer
     console: Console
 
 

@@ -14,6 +14,7 @@ from dal.database import Database
 from dal.demo.chapters import CHAPTERS
 from dal.demo.data import data_files
 from dal.demo.stage import Stage
+from dal.embedded import EmbeddedServer
 
 __all__ = ["tell"]
 
@@ -43,13 +44,13 @@ def tell(console: Console, *, keep: bool) -> None:
 def _tell(console: Console, folder: Path) -> None:
     started = time.perf_counter()
     console.print("[bold]dal demo[/]: every flight that left New York in 2013")
-    with Database.embedded(folder) as db:
+    with EmbeddedServer(folder) as server, Database(server.url()) as db:
         with db.session() as session:
             version = session.scalar(text("SHOW server_version"))
         console.print(f"an embedded PostgreSQL {version} is up after {time.perf_counter() - started:.1f} s")
         for number, chapter in enumerate(CHAPTERS, start=1):
             console.print()
             console.rule(f"[bold]{number}  {escape(chapter.title)}[/]", align="left")
-            chapter.tell(Stage(db=db, console=console))
+            chapter.tell(Stage(db=db, server=server, console=console))
     console.print()
     console.print(f"done in {time.perf_counter() - started:.1f} s")

@@ -15,6 +15,7 @@ from dal.demo.chapters import rows
 from dal.demo.data import ROWS, data_files, load
 from dal.demo.environment import environment
 from dal.demo.stage import Stage
+from dal.embedded import EmbeddedServer
 from dal.errors import MissingExtra
 from dal.migrations import Migrations
 
@@ -52,6 +53,9 @@ def test_the_whole_demo_without_a_terminal(tmp_path: Path) -> None:
         "eager(...)": 1,
     }
     assert "Flight.airline was not loaded by the query" in answer.stdout
+    assert "write   .options(joinedload(Flight.plane))" in answer.stdout
+    assert "1 statement instead of 46, and nothing left to find" in answer.stdout
+    assert "errors seen 0" in answer.stdout
     assert {rows for _, _, rows in policies.values()} == {100}
     assert (tmp_path / ".dal" / "demo").is_dir()
 
@@ -81,8 +85,8 @@ def test_what_an_interrupted_run_left_is_replaced(dal_database: URL, monkeypatch
         with db.transaction() as session:
             session.execute(text("INSERT INTO airlines VALUES ('ZZ', 'left over')"))
         console = Console(record=True, width=80)
-        rows.CHAPTER.tell(Stage(db=db, console=console))
-        rows.CHAPTER.tell(Stage(db=db, console=console))
+        rows.CHAPTER.tell(Stage(db=db, server=EmbeddedServer(), console=console))
+        rows.CHAPTER.tell(Stage(db=db, server=EmbeddedServer(), console=console))
         assert "are there from last time" in console.export_text()
         with db.session() as session:
             for name, number in small.items():
