@@ -382,6 +382,11 @@ def waits(session: Session) -> bool:
     return bind is not None and bind.dialect.is_async
 
 
+def has_pending(state: InstanceState[Any], key: str) -> bool:
+    """Tell whether a collection that is not loaded waits to be told of what was added and removed through a backref."""
+    return key in getattr(state, "_pending_mutations", ())
+
+
 def set_loaded(state: InstanceState[Any], key: str, value: Any) -> None:
     """Give an attribute the value the database has for it."""
     impl: Any = state.manager[key].impl

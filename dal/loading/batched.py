@@ -68,7 +68,7 @@ class Batched:
         has: dict[type[Any], bool] = {}
 
         def misses(state: InstanceState[Any], loaded: dict[str, Any]) -> bool:
-            if key in loaded or key in state.committed_state:
+            if key in loaded or (key in state.committed_state and not _internals.has_pending(state, key)):
                 return False
             if state.class_ not in has:
                 has[state.class_] = state.mapper.relationships.get(key) is prop
