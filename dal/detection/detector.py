@@ -25,6 +25,7 @@ RULES = (
     "row-by-row-writes",
     "multiplied-rows",
     "unused-eager-load",
+    "unused-columns",
 )
 
 
@@ -72,6 +73,7 @@ class Detect:
         allow: Sequence[str] = (),
         rules: Sequence[str] | None = None,
         timeline: int = 0,
+        wide: bool = False,
     ) -> Watch:
         """Watch a block of code.
 
@@ -83,6 +85,7 @@ class Detect:
             allow: Patterns of what is known and accepted: `User.orders`, `User.*`, `app/admin.py:*`.
             rules: The rules that may speak; all by default.
             timeline: Keep the first so many statements in order.
+            wide: Tell, too, which columns of wide rows (12 and more) are fetched and never read.
 
         Returns:
             A context manager, sync and async, that gives the report.
@@ -101,7 +104,7 @@ class Detect:
         for rule in rules or ():
             if rule not in RULES:
                 raise UsageError(f"there is no rule {rule!r}", hint="the rules are " + ", ".join(RULES))
-        scope = Scope(threshold=threshold, timeline=timeline)
+        scope = Scope(threshold=threshold, timeline=timeline, wide=wide)
         return Watch(scope, Report(scope, allow=allow, rules=rules))
 
     def install(

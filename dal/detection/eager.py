@@ -44,6 +44,7 @@ class EagerLoads:
         loaded: Objects made, by group and mapper.
         told: Rows that the driver says the statements of a group fetched.
         rows: Rows that the objects of a group needed, counted from what was joined.
+        unsettled: Objects of a result are held to be counted.
         apart: Rows that the same objects need when each collection has a statement of its own.
     """
 
@@ -60,13 +61,14 @@ class EagerLoads:
         self._last_group: Group | None = None
         self._roots: list[Any] = []
         self._roots_group: Group | None = None
+        self.unsettled = False
         self._trees: dict[int, _Tree] = {}
         self._joined: dict[str, tuple[tuple[Any, ...], ...]] = {}
         self._listening = False
 
-    def touched(self, relationship: RelationshipProperty[Any]) -> None:
+    def touched(self, prop: Any) -> None:
         """Take note that a relationship was read."""
-        self.used.add(relationship)
+        self.used.add(prop)
 
     def separately(self, group: Group, path: tuple[Any, ...]) -> None:
         """Take note of an eager load by a statement of its own."""
@@ -82,6 +84,10 @@ class EagerLoads:
             relationship = path[-1]
             if isinstance(relationship, RelationshipProperty):
                 self._expect(relationship, group, path, joined=True)
+
+    def count(self, group: Group) -> None:
+        """Count the objects that a group loads, though nothing of it is eager."""
+        self.loaded.setdefault(id(group), Counter())
 
     def expect_rows(self, scope: Scope, group: Group, cursor: Any) -> None:
         """Listen to what the statement of a group is about to load, when that group loads something eagerly."""
@@ -100,17 +106,12 @@ class EagerLoads:
         """Return the joined paths of a group."""
         return [found.path for found in self.expected.values() if found.group is group and found.joined]
 
-    @property
-    def unsettled(self) -> bool:
-        """Whether objects of a result are held to be counted."""
-        return self._roots_group is not None
-
     def settle(self) -> None:
         """Count the rows behind the objects of the last result that joined several collections, and let go of them."""
         group, roots = self._roots_group, self._roots
         if group is None:
             return
-        self._roots, self._roots_group = [], None
+        self._roots, self._roots_group, self.unsettled = [], None, False
         tree = self._trees[id(group)]
         seen: set[int] = set()
         for root in roots:
@@ -164,7 +165,7 @@ class EagerLoads:
             return
         counts[state.mapper] += 1
         if len(self._trees.get(id(group), ())) and self._is_root(state, group) and len(self._roots) < _MOST_ROOTS:
-            self._roots_group = group
+            self._roots_group, self.unsettled = group, True
             self._roots.append(state.obj())
         samples = self._samples.setdefault(id(group), [])
         if len(samples) < _MOST_SAMPLES:

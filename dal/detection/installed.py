@@ -27,7 +27,6 @@ from dal.events import Observer, state
 __all__ = ["Detected", "Installed", "Thresholds", "install", "log_findings", "uninstall"]
 
 _log = logging.getLogger("dal.detection")
-_KEY = "dal_detection"
 _MOST_LOGGED = 1_000
 
 
@@ -64,6 +63,9 @@ class Thresholds:
 
     def pick(self, report: Report) -> tuple[Finding, ...]:
         """Return the findings of a report that are worth telling."""
+        if report.count < self.min_queries or report.seconds < self.min_seconds:
+            # No part can reach what the whole does not.
+            return ()
         return tuple(
             finding
             for finding in report.findings
@@ -114,7 +116,8 @@ class Installed:
         self._observer = observer
         self._sample = sample
         self._healer = healer
-        self._random = random.Random()
+        self._random = random.Random().random
+        self._watched: dict[SessionTransaction, tuple[Scope, Callable[[], None]]] = {}
 
     def __enter__(self) -> Installed:
         return self
@@ -128,23 +131,32 @@ class Installed:
 
     def began(self, session: Session, transaction: SessionTransaction, connection: Connection) -> None:
         """Decide about a transaction that begins."""
-        if self._sample < 1.0 and self._random.random() >= self._sample:
+        if self._sample < 1.0 and self._random() >= self._sample:
             return
+        try:
+            self._watch(transaction, connection)
+        except Exception:
+            _log.warning("a transaction could not be watched", exc_info=True)
+
+    def _watch(self, transaction: SessionTransaction, connection: Connection) -> None:
         if listeners.active():
             return
-        found: tuple[Scope, list[Callable[[], None]]] | None = session.info.get(_KEY)
-        if found is None:
-            found = session.info[_KEY] = (Scope(follow_threads=False, track_eager=False), [])
-        found[1].append(listeners.attach(connection, found[0]))
+        root = transaction
+        while root.parent is not None:
+            root = root.parent
+        known = self._watched.get(root)
+        scope = known[0] if known is not None else Scope(follow_threads=False, track_eager=False)
+        detach = listeners.attach(connection, scope)
+        self._watched[root] = (scope, detach if known is None else _both(known[1], detach))
 
     def ended(self, session: Session, transaction: SessionTransaction) -> None:
         """Judge a transaction that was watched."""
-        if transaction.parent is not None or _KEY not in session.info:
+        # Nearly every transaction ends here.
+        if not self._watched or transaction not in self._watched:
             return
-        scope, detachers = session.info.pop(_KEY)
+        scope, detach = self._watched.pop(transaction)
         try:
-            for detach in detachers:
-                detach()
+            detach()
             scope.close()
             report = Report(scope)
             self.tell("transaction", report)
@@ -163,6 +175,14 @@ class Installed:
         findings = self._thresholds.pick(report)
         if findings:
             state(self._observer, Detected(name, report.count, report.seconds, findings))
+
+
+def _both(one: Callable[[], None], other: Callable[[], None]) -> Callable[[], None]:
+    def run() -> None:
+        one()
+        other()
+
+    return run
 
 
 _lock = threading.Lock()

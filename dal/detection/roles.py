@@ -15,6 +15,9 @@ __all__ = ["EQUAL", "LIMIT", "LIST", "OFFSET", "RANGE", "roles"]
 
 EQUAL, LIST, RANGE, LIMIT, OFFSET = "equal", "list", "range", "limit", "offset"
 
+_MOST_TEXTS = 500
+_named_texts: dict[str, str | None] = {}
+
 _NAMED = re.compile(r"(?<![:\w]):(\w+)|__\[POSTCOMPILE_(\w+?)\]|%\((\w+)\)s")
 _POSITIONAL = re.compile(r"\?|(?<!%)%s|\$\d+")
 _BEFORE = re.compile(
@@ -65,6 +68,14 @@ def _text_with_names(group: Group) -> str | None:
     """Write the statement again with names for its parameters, as positions say nothing about lists."""
     if group.compiled is None:
         return None
+    if group.sql not in _named_texts:
+        if len(_named_texts) >= _MOST_TEXTS:
+            _named_texts.clear()
+        _named_texts[group.sql] = _compile_named(group)
+    return _named_texts[group.sql]
+
+
+def _compile_named(group: Group) -> str | None:
     try:
         dialect: Any = type(group.dialect)(paramstyle="named")
         return str(group.compiled.statement.compile(dialect=dialect).string)

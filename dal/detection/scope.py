@@ -17,6 +17,7 @@ from dal.detection.callsite import Walk
 from dal.detection.eager import EagerLoads
 from dal.detection.fingerprint import Fingerprints
 from dal.detection.groups import COLUMN, EAGER, LAZY, READ, WRITE, Group, Reads, Writes
+from dal.detection.wide import WideRows
 
 __all__ = ["Scope", "Statement", "ignored"]
 
@@ -32,6 +33,16 @@ ignored: ContextVar[bool] = ContextVar("dal_detection_ignored", default=False)
 
 _worker_unit: ContextVar[int] = ContextVar("dal_detection_worker_unit", default=0)
 _units = itertools.count(1)
+_fingerprint = Fingerprints()
+_known_shapes = _fingerprint.known
+_shape_kinds: dict[str, str] = {}
+
+
+def _kind_of(shape: str) -> str:
+    if len(_shape_kinds) > _MOST_GROUPS:
+        _shape_kinds.clear()
+    kind = _shape_kinds[shape] = shapes.shape_kind(shape)
+    return kind
 
 
 class Statement:
@@ -77,6 +88,7 @@ class Scope:
         follow_threads: Take statements of threads that no scope of their own watches, while this is the only one open.
         timeline: Keep the first `timeline` statements in order, for the page to look at.
         track_eager: Watch whether what is loaded eagerly is read.
+        wide: Watch which columns of wide rows are read.
 
     Attributes:
         statements: Statements that reached the database.
@@ -85,7 +97,15 @@ class Scope:
         groups: What was seen, by shape and place.
     """
 
-    def __init__(self, *, threshold: int = 2, follow_threads: bool = True, timeline: int = 0, track_eager: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        threshold: int = 2,
+        follow_threads: bool = True,
+        timeline: int = 0,
+        track_eager: bool = True,
+        wide: bool = False,
+    ) -> None:
         self.threshold = threshold
         self.follow_threads = follow_threads
         self.statements = 0
@@ -94,6 +114,7 @@ class Scope:
         self.slowest: tuple[float, str] = (0.0, "")
         self.groups: dict[tuple[Any, ...], Group] = {}
         self.eager = EagerLoads()
+        self.wide = WideRows() if wide else None
         self.timeline: list[tuple[float, float, str, Group | None]] = []
         self.dropped = 0
         self.failed = 0
@@ -101,10 +122,7 @@ class Scope:
         self.started: float | None = None
         self._most_timeline = timeline
         self._track_eager = track_eager
-        self._fingerprints = Fingerprints()
-        self._known_shapes = self._fingerprints.known
         self._reads: dict[tuple[str, tuple[int, ...]], Group] = {}
-        self._kinds: dict[str, str] = {}
         self._runs: list[int] = []
         self._run_groups: list[Group] = []
         self._requests: dict[int, tuple[FrameType, int]] = {}
@@ -123,12 +141,13 @@ class Scope:
 
     def add(self, statement: Statement) -> None:
         """Count one execution."""
-        if self.eager.unsettled:
-            self.eager.settle()
+        eager = self.eager
+        if eager.unsettled:
+            eager.settle()
         seconds = statement.ended - statement.started
         self.statements += 1
         self.seconds += seconds
-        shape = self._known_shapes.get(statement.sql) or self._fingerprints(statement.sql)
+        shape = _known_shapes.get(statement.sql) or _fingerprint(statement.sql)
         if seconds > self.slowest[0]:
             self.slowest = (seconds, shape)
         group: Group | None = None
@@ -149,14 +168,14 @@ class Scope:
     def _again(self, group: Group, statement: Statement) -> None:
         """Count a SELECT that is known here: the short way, for the long loops."""
         reads = group.reads
-        if reads is not None and reads.settled:
-            reads.measure(statement.parameters)
-        else:
+        if reads is None or not reads.settled:
             self._compare(group, statement)
+        elif len(statement.parameters or ()) != reads.size or reads.last_size != reads.size:
+            reads.measure(statement.parameters)
         if group.orm:
             if self._run_groups[-1] is not group:
                 self._remember_run(group)
-            if self.eager.expected:
+            if self.eager.loaded:
                 self.eager.expect_rows(self, group, statement.cursor)
 
     def _tick(self, statement: Statement, shape: str, group: Group | None) -> None:
@@ -175,13 +194,13 @@ class Scope:
         self.closed = True
         self._requests.clear()
         self.eager.close()
+        if self.wide is not None:
+            self.wide.close()
 
     # Sorting.
 
     def _grouped(self, statement: Statement, shape: str) -> Group | None:
-        kind = self._kinds.get(shape)
-        if kind is None:
-            kind = self._kind_of(shape)
+        kind = _shape_kinds.get(shape) or _kind_of(shape)
         walk = statement.walk
         if kind == shapes.READ:
             asked = _internals.asked(statement.execution)
@@ -197,12 +216,6 @@ class Scope:
             return self._write(statement, shape, walk)
         self._polls += 1
         return None
-
-    def _kind_of(self, shape: str) -> str:
-        if len(self._kinds) > _MOST_GROUPS:
-            self._kinds.clear()
-        kind = self._kinds[shape] = shapes.shape_kind(shape)
-        return kind
 
     def _orm(self, statement: Statement, shape: str, walk: Walk, asked: _internals.Asked) -> Group:
         if asked.refreshed is not None:
@@ -220,9 +233,11 @@ class Scope:
                 group.subject = _internals.entity_of(statement.execution)
                 if self._track_eager:
                     self.eager.joined(group, statement, shape)
+                if self.wide is not None and self.wide.expect(group):
+                    self.eager.count(group)
         if not self._run_groups or self._run_groups[-1] is not group:
             self._remember_run(group)
-        if self.eager.expected:
+        if self.eager.loaded:
             self.eager.expect_rows(self, group, statement.cursor)
         return group
 

@@ -1,6 +1,7 @@
-"""Which eagerly loaded relationships are read: chosen attributes are watched until their first read, then never again.
+"""Which attributes are read: chosen ones are watched until their first read, then never again.
 
-Only relationships that a statement in an open scope loads eagerly are watched; reading one costs about 200 ns more until then.
+Only what a statement in an open scope loads eagerly is watched (and the columns of wide rows, where that is asked for); to read
+it costs about 200 ns more until then.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from sqlalchemy.orm import InstrumentedAttribute, RelationshipProperty
+from sqlalchemy.orm import InstrumentedAttribute, MapperProperty
 
 from dal.detection import _internals
 
@@ -17,9 +18,9 @@ __all__ = ["Watcher", "unwatch", "watch"]
 
 
 class Watcher(Protocol):
-    """Who wants to know that a relationship was read."""
+    """Who wants to know that an attribute was read."""
 
-    def touched(self, relationship: RelationshipProperty[Any]) -> None:
+    def touched(self, prop: MapperProperty[Any]) -> None:
         """Take note that it was read."""
 
 
@@ -40,46 +41,46 @@ class _Watched(InstrumentedAttribute[Any]):
 
 
 _lock = threading.Lock()
-_watchers: dict[RelationshipProperty[Any], set[Watcher]] = {}
-_undo: dict[RelationshipProperty[Any], list[Callable[[], None]]] = {}
+_watchers: dict[MapperProperty[Any], set[Watcher]] = {}
+_undo: dict[MapperProperty[Any], list[Callable[[], None]]] = {}
 
 
-def watch(relationship: RelationshipProperty[Any], watcher: Watcher) -> None:
-    """Tell `watcher` when the relationship is read the next time, on any object.
+def watch(prop: MapperProperty[Any], watcher: Watcher) -> None:
+    """Tell `watcher` when the attribute is read the next time, on any object.
 
     Args:
-        relationship: The mapped relationship.
+        prop: The mapped attribute.
         watcher: Who wants to know; told at most once.
     """
     with _lock:
-        _watchers.setdefault(relationship, set()).add(watcher)
-        if relationship not in _undo:
-            _undo[relationship] = [
+        _watchers.setdefault(prop, set()).add(watcher)
+        if prop not in _undo:
+            _undo[prop] = [
                 _internals.swap_class(attribute, _Watched)
-                for mapper in relationship.parent.self_and_descendants
-                if type(attribute := mapper.class_.__dict__.get(relationship.key)) is InstrumentedAttribute
+                for mapper in prop.parent.self_and_descendants
+                if type(attribute := mapper.class_.__dict__.get(prop.key)) is InstrumentedAttribute
             ]
 
 
-def unwatch(relationship: RelationshipProperty[Any], watcher: Watcher) -> None:
-    """Stop telling `watcher` about the relationship."""
+def unwatch(prop: MapperProperty[Any], watcher: Watcher) -> None:
+    """Stop telling `watcher` about the attribute."""
     with _lock:
-        watchers = _watchers.get(relationship, set())
+        watchers = _watchers.get(prop, set())
         watchers.discard(watcher)
         if not watchers:
-            _restore(relationship)
+            _restore(prop)
 
 
-def _report(relationship: Any) -> None:
+def _report(prop: Any) -> None:
     with _lock:
-        watchers = _watchers.get(relationship, set())
-        _restore(relationship)
+        watchers = _watchers.get(prop, set())
+        _restore(prop)
     for watcher in watchers:
-        watcher.touched(relationship)
+        watcher.touched(prop)
 
 
-def _restore(relationship: RelationshipProperty[Any]) -> None:
+def _restore(prop: MapperProperty[Any]) -> None:
     """Give the attributes their own class back; the caller holds the lock."""
-    _watchers.pop(relationship, None)
-    for undo in _undo.pop(relationship, ()):
+    _watchers.pop(prop, None)
+    for undo in _undo.pop(prop, ()):
         undo()

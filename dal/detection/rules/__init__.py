@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapper
 
 from dal.detection.findings import Finding
 from dal.detection.groups import COLUMN, READ, Group
-from dal.detection.rules import column, multiplied, relationship, repeated, unused, writes
+from dal.detection.rules import column, multiplied, relationship, repeated, unused, wide, writes
 from dal.detection.scope import Scope
 
 __all__ = ["judge"]
@@ -35,4 +35,5 @@ def judge(scope: Scope) -> list[tuple[Finding, Group]]:
         *writes.judge(scope),
         *multiplied.judge(scope),
         *unused.judge(scope),
+        *wide.judge(scope),
     ]

@@ -40,19 +40,25 @@ def judge(scope: Scope, told: set[Any]) -> list[tuple[Finding, Group]]:
             rest = [other for other in groups if id(other) not in known and _of_one_result(group, other)]
             known.update(map(id, rest))
             found.append((_finding(group, joined, [group, *rest]), group))
-    relationships = {group.subject for _, group in found}
-    # The same relationship of one result, read in several places of which none alone is a loop.
-    scattered: dict[Any, list[Group]] = defaultdict(list)
+    return [*found, *_scattered(scope, groups, joined, {group.subject for _, group in found})]
+
+
+def _scattered(
+    scope: Scope, groups: list[Group], joined: dict[int, list[tuple[Any, ...]]], relationships: set[Any]
+) -> list[tuple[Finding, Group]]:
+    """Find a relationship of one result that is read in several places, of which none alone is a loop."""
+    several: dict[Any, list[Group]] = defaultdict(list)
     for group in groups:
-        if group.subject not in relationships:
-            for batch in group.batches:
-                if batch and group.loaded is not None:
-                    scattered[(group.subject, batch)].append(group)
-    for (relationship, batch), several in scattered.items():
-        total = sum(group.batches[batch] for group in several)
+        if group.subject not in relationships and group.loaded is not None:
+            for batch in filter(None, group.batches):
+                several[group.subject, batch].append(group)
+    found: list[tuple[Finding, Group]] = []
+    for (relationship, batch), together in several.items():
+        total = sum(group.batches[batch] for group in together)
         if relationship not in relationships and total > scope.threshold:
             relationships.add(relationship)
-            found.append((_finding(max(several, key=lambda group: group.count), joined, several), several[0]))
+            most = max(together, key=lambda group: group.count)
+            found.append((_finding(most, joined, together), most))
     return found
 
 

@@ -1,0 +1,277 @@
+"""N+1 detection: what it finds and what it costs, with queryspy (from PyPI) side by side in the same run.
+
+Run it with `python benchmarks/detection.py [verdicts|statement|suite|sample ...]`. The verdicts are those over the scenarios of
+tests/detection; costs are CPU time of paired rounds, without detection, with dal, with queryspy, in random order. queryspy is
+left out where it is not installed; it has to be importable but not loaded by pytest (`pip install --target DIR queryspy`,
+`PYTHONPATH=DIR`). Limits beside the figures are the ones the project sets itself.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from sqlalchemy import Engine, create_engine, select
+from sqlalchemy.orm import Session
+from sqlalchemy.pool import StaticPool
+
+from dal.detection import detect
+from tests.detection.scenarios import columns, eager_loads, lazy_loads, statements, writes  # noqa: F401
+from tests.detection.scenarios.models import Base, User, seed
+from tests.detection.scenarios.table import COLUMN, N1, REPEATED, TABLE, App, Scenario
+
+try:
+    import queryspy
+except ImportError:
+    queryspy = None
+
+ROUNDS = 40
+LOOP = 300
+
+
+@contextmanager
+def shop() -> Iterator[Engine]:
+    engine = create_engine("sqlite://", poolclass=StaticPool)
+    Base.metadata.create_all(engine)
+    with Session(engine) as session:
+        seed(session)
+    yield engine
+    engine.dispose()
+
+
+def dal_speaks(scenario: Scenario) -> bool:
+    with shop() as engine, Session(engine) as session, detect() as report:
+        app = App(engine, session)
+        scenario.run(app)
+    return bool(report.findings)
+
+
+def queryspy_speaks(scenario: Scenario) -> bool:
+    with shop() as engine, Session(engine) as session, queryspy.record() as recorder:
+        app = App(engine, session)
+        scenario.run(app)
+    return bool(recorder.findings())
+
+
+def verdicts() -> None:
+    """Count who speaks about what; the second line leaves out the kinds that queryspy does not claim to know."""
+    tools: dict[str, Callable[[Scenario], bool]] = {"dal": dal_speaks}
+    if queryspy is not None:
+        tools["queryspy"] = queryspy_speaks
+    known = {"", N1, COLUMN, REPEATED}
+    for name, speaks in tools.items():
+        said = {scenario.name: speaks(scenario) for scenario in TABLE.values()}
+        for label, picked in (
+            ("all scenarios", list(TABLE.values())),
+            ("loads and repeated reads", [scenario for scenario in TABLE.values() if scenario.rule in known]),
+        ):
+            dirty = [scenario for scenario in picked if scenario.dirty]
+            clean = [scenario for scenario in picked if not scenario.dirty]
+            hits = sum(said[scenario.name] for scenario in dirty)
+            alarms = sum(said[scenario.name] for scenario in clean)
+            precision = hits / max(hits + alarms, 1)
+            print(
+                f"verdicts   {name:9} {label:25} found {hits}/{len(dirty)}, false alarms {alarms}/{len(clean)}: "
+                f"recall {hits / len(dirty):.3f}, precision {precision:.3f}"
+            )
+        if name == "queryspy":
+            print("           false alarms:", ", ".join(s.name for s in TABLE.values() if not s.dirty and said[s.name]))
+            print("           missed:", ", ".join(s.name for s in TABLE.values() if s.dirty and not said[s.name]))
+
+
+def gets(engine: Engine) -> None:
+    with Session(engine) as session:
+        for key in range(LOOP):
+            session.get(User, key % 6 + 1)
+            session.expunge_all()
+
+
+def lists(engine: Engine) -> None:
+    with Session(engine) as session:
+        for limit in range(LOOP):
+            session.scalars(select(User).where(User.id <= limit % 6 + 1)).all()
+            session.expunge_all()
+
+
+def watched_by(tool: str) -> AbstractContextManager[object]:
+    if tool == "dal":
+        return detect()
+    return queryspy.record() if tool == "queryspy" else nullcontext()
+
+
+def cpu(work: Callable[[], object]) -> float:
+    started = time.process_time()
+    work()
+    return time.process_time() - started
+
+
+def statement() -> None:
+    """What one ORM statement costs more when it is watched, on in-memory SQLite, where statements are cheapest."""
+    tools = ["off", "dal", *(["queryspy"] if queryspy is not None else [])]
+    for name, work in (("session.get", gets), ("select().where()", lists)):
+        with shop() as engine:
+            work(engine)
+            times: dict[str, list[float]] = {tool: [] for tool in tools}
+            for _ in range(ROUNDS):
+                for tool in random.sample(tools, len(tools)):
+                    with watched_by(tool):
+                        times[tool].append(cpu(lambda work=work, engine=engine: work(engine)))  # type: ignore[misc]
+        base = statistics.median(times["off"]) / LOOP * 1e6
+        for tool in tools[1:]:
+            more = statistics.median(a - b for a, b in zip(times[tool], times["off"], strict=True)) / LOOP * 1e6
+            best = (min(times[tool]) - min(times["off"])) / LOOP * 1e6
+            limit = "limit 10 us" if tool == "dal" else ""
+            print(
+                f"statement  {name:17} {base:6.1f} us, with {tool:9}+{more:5.1f} us (best rounds +{best:.1f}), "
+                f"{more / base:.1%} {limit}"
+            )
+
+
+APP = """
+from fastapi import Depends, FastAPI
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy import create_engine, select
+from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.pool import StaticPool
+from tests.detection.scenarios.models import Base, User, seed
+
+app = FastAPI()
+engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
+
+def opened():
+    with Session(engine) as session:
+        yield session
+
+class PostView(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+    id: int
+    title: str
+
+class UserView(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+    id: int
+    name: str
+    posts: list[PostView]
+
+@app.get("/users", response_model=list[UserView])
+def users(session: Session = Depends(opened)):
+    return session.scalars(select(User).options(selectinload(User.posts))).all()
+
+@app.get("/users/{key}", response_model=UserView)
+def user(key: int, session: Session = Depends(opened)):
+    return session.get(User, key)
+
+@app.post("/users", response_model=UserView)
+def create(session: Session = Depends(opened)):
+    found = User(name="new")
+    session.add(found)
+    session.commit()
+    return found
+"""
+TESTS = """
+import pytest
+from fastapi.testclient import TestClient
+from shop_app import Base, Session, app, engine, seed
+
+@pytest.fixture
+def client():
+    Base.metadata.create_all(engine)
+    with Session(engine) as session:
+        seed(session)
+    yield TestClient(app)
+    Base.metadata.drop_all(engine)
+
+@pytest.mark.parametrize("number", range(60))
+def test_pages(client, number):
+    assert len(client.get("/users").json()) == 6
+    for key in (1, 2, 3):
+        assert client.get(f"/users/{key}").json()["posts"]
+    assert client.post("/users").json()["name"] == "new"
+"""
+
+
+def suite() -> None:
+    """What a whole test suite of a small web application costs more, in CPU time of its process."""
+    with tempfile.TemporaryDirectory() as home:
+        (Path(home) / "shop_app.py").write_text(APP, encoding="utf-8")
+        (Path(home) / "test_shop.py").write_text(TESTS, encoding="utf-8")
+        times: dict[str, list[float]] = {"off": [], "fail": []}
+        for _ in range(9):
+            for mode in random.sample(list(times), 2):
+                times[mode].append(_suite_seconds(home, mode))
+    base = statistics.median(times["off"])
+    more = statistics.median(a - b for a, b in zip(times["fail"], times["off"], strict=True))
+    print(f"suite      60 tests of an API, {base:.2f} s, with --nplusone=fail {more / base:+.1%} (limit 3%)")
+
+
+def _suite_seconds(home: str, mode: str) -> float:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    plugins = [] if _installed() else ["-p", "dal.testing.nplusone"]
+    root = str(Path(__file__).resolve().parent.parent)
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            *plugins,
+            f"--nplusone={mode}",
+            "-c",
+            os.devnull,
+            home,
+        ],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join((root, home))},
+        cwd=home,
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def _installed() -> bool:
+    from importlib.metadata import entry_points
+
+    return any(entry.value == "dal.testing.nplusone" for entry in entry_points(group="pytest11"))
+
+
+def transactions(engine: Engine) -> None:
+    for key in range(LOOP // 5):
+        with Session(engine) as session:
+            for more in range(5):
+                session.get(User, (key + more) % 6 + 1)
+                session.expunge_all()
+
+
+def sample() -> None:
+    """What a production application pays when one transaction in a hundred is watched; five statements each."""
+    with shop() as engine:
+        transactions(engine)
+        times: dict[str, list[float]] = {"off": [], "sampled": []}
+        for _ in range(ROUNDS * 10):
+            for mode in random.sample(list(times), 2):
+                with detect.install(sample=0.01, observer=lambda fact: None) if mode == "sampled" else nullcontext():
+                    times[mode].append(cpu(lambda engine=engine: transactions(engine)))  # type: ignore[misc]
+    base = statistics.median(times["off"])
+    more = statistics.mean(sorted(a - b for a, b in zip(times["sampled"], times["off"], strict=True))[ROUNDS:-ROUNDS])
+    print(f"sample     1% of transactions: {base / LOOP * 1e6:.1f} us a statement, {more / base:+.2%} (limit 0.5%)")
+
+
+SECTIONS = {"verdicts": verdicts, "statement": statement, "suite": suite, "sample": sample}
+
+if __name__ == "__main__":
+    for section in sys.argv[1:] or SECTIONS:
+        SECTIONS[section]()
