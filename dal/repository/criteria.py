@@ -22,6 +22,7 @@ from sqlalchemy import (
     Select,
     UnaryExpression,
 )
+from sqlalchemy.orm import QueryableAttribute
 from sqlalchemy.sql.expression import SelectBase, TextClause
 from sqlalchemy.sql.functions import FunctionElement
 
@@ -69,7 +70,7 @@ def _shown(written: Any) -> str:
         return f"the class {written.__name__}"
     if isinstance(written, ClauseElement):
         return f"a {type(written).__name__}"
-    return f"{written!r} ({type(written).__name__})"
+    return str(written) if isinstance(written, QueryableAttribute) else f"{written!r} ({type(written).__name__})"
 
 
 def _hint_for(written: Any) -> str:

@@ -108,7 +108,8 @@ def _property(attribute: Any) -> Any:
             f"{attribute} is {prop.lazy}: it is never loaded into its object", hint="query it: object.attribute.select()"
         )
     if not isinstance(prop, (ColumnProperty, CompositeProperty, RelationshipProperty)):
-        raise UsageError(f"load takes mapped attributes, not {attribute!r}", hint="write load(found, User.orders, Order.items)")
+        shown = str(attribute) if isinstance(attribute, QueryableAttribute) else repr(attribute)
+        raise UsageError(f"load takes mapped attributes, not {shown}", hint="write load(found, User.orders, Order.items)")
     return prop
 
 

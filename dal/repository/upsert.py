@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from typing import Any, TypeVar
 
-from sqlalchemy import Column, Dialect, inspect
-from sqlalchemy.orm import ColumnProperty, InstanceState, Session
+from sqlalchemy import Column, Dialect, Integer, inspect
+from sqlalchemy.orm import ColumnProperty, InstanceState, QueryableAttribute, Session
 
 from dal.errors import UnsupportedError, UsageError
 from dal.repository.entities import Entity
@@ -85,9 +85,10 @@ def _listed(entity: Entity[Any], key: Any) -> Iterable[Any]:
 
 def _key_column(entity: Entity[Any], attribute: Any) -> Column[Any]:
     prop = getattr(attribute, "property", None)
+    shown = str(attribute) if isinstance(attribute, QueryableAttribute) else repr(attribute)
     if not isinstance(prop, ColumnProperty) or not entity.mapper.isa(prop.parent.mapper):
         raise UsageError(
-            f"upsert's key names {attribute!r}, which is not a column attribute of {entity.name}",
+            f"upsert's key names {shown}, which is not a column attribute of {entity.name}",
             hint=f"write key=[{entity.name}.{entity.key[0].key}]",
         )
     column = prop.columns[0]
@@ -106,7 +107,17 @@ def _values(state: InstanceState[Any]) -> dict[Column[Any], Any]:
         # A dataclass or SQLModel sets a key that the database is to give to None.
         if value is not None or not column.primary_key:
             values[column] = value
+    version = _version_of(state)
+    if version is not None:
+        generator: Any = state.mapper.version_id_generator
+        values[version] = generator(None)
     return values
+
+
+def _version_of(state: InstanceState[Any]) -> Column[Any] | None:
+    """Return the column of an entity's version where SQLAlchemy counts it, not the database."""
+    version = state.mapper.version_id_col
+    return version if isinstance(version, Column) and callable(state.mapper.version_id_generator) else None
 
 
 def _statement(dialect: Dialect, state: InstanceState[Any], values: Mapping[Any, Any], conflict: list[Column[Any]]) -> Any:
@@ -131,6 +142,9 @@ def _statement(dialect: Dialect, state: InstanceState[Any], values: Mapping[Any,
 
 def _changes(state: InstanceState[Any], changed: list[Column[Any]], proposed: Any) -> dict[str, Any]:
     changes = {column.name: proposed[column.key] for column in changed}
+    version = _version_of(state)
+    if version is not None and isinstance(version.type, Integer):
+        changes[version.name] = version + 1
     for column in state.mapper.local_table.columns:
         # ON CONFLICT does not run a column's `onupdate`; an ordinary UPDATE of the row would.
         onupdate: Any = getattr(column, "onupdate", None)

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
-from sqlalchemy import Column, CursorResult, Delete, Update, select
+from sqlalchemy import Column, CursorResult, Delete, Join, Update, select
 from sqlalchemy import delete as sql_delete
 from sqlalchemy import update as sql_update
 from sqlalchemy.orm import ColumnProperty, CompositeProperty, Mapper, Session, SynonymProperty
 from sqlalchemy.schema import Table, sort_tables
 
-from dal.errors import UsageError
+from dal.errors import UnsupportedError, UsageError
 from dal.repository.entities import Entity
 from dal.repository.identities import among, chunks
 from dal.repository.statements import conditions, refuse_select
@@ -33,6 +33,7 @@ def update(session: Session, entity: Entity[Any], written: tuple[Any, ...], valu
 
     Raises:
         UsageError: There is no filter, a filter cannot mean what was written, or a value names no column of the entity.
+        UnsupportedError: The entity is not kept in a table.
     """
     clauses = _filters(entity, written, "update")
     named = {_name(entity, attribute): value for attribute, value in _given(values, entity).items()}
@@ -55,6 +56,7 @@ def delete(session: Session, entity: Entity[Any], written: tuple[Any, ...]) -> i
 
     Raises:
         UsageError: There is no filter, or one cannot mean what was written.
+        UnsupportedError: The entity is not kept in a table.
     """
     clauses = _filters(entity, written, "delete")
     hierarchy = _hierarchy(entity.mapper)
@@ -74,6 +76,11 @@ def _filters(entity: Entity[Any], written: tuple[Any, ...], verb: str) -> list[A
         raise UsageError(
             f"{verb} without a filter would reach every row of {entity.name}",
             hint=f"name the rows, or say sqlalchemy.true() to mean all: {verb}(true(), ...)",
+        )
+    if not isinstance(entity.mapper.selectable, (Table, Join)):
+        raise UnsupportedError(
+            f"{entity.name} is read from a query, not from a table, so {verb} has no table to write",
+            hint=f"change the objects, or write the table itself: session.execute({verb}(table).where(...))",
         )
     refuse_select(written, verb, entity)
     return conditions(entity, written, entity.tables)

@@ -117,6 +117,17 @@ User.order_count = column_property(
 )
 
 
+class Document(Base):
+    """Written only by those who have seen its last version."""
+
+    __tablename__ = "documents"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    title: Mapped[str]
+    version: Mapped[int] = mapped_column()
+    __mapper_args__ = {"version_id_col": version}  # noqa: RUF012
+
+
 class Plain(Base):
     __tablename__ = "plains"
 

@@ -9,7 +9,7 @@ from sqlalchemy.orm import aliased
 from dal import Database
 from dal.errors import UnsupportedError, UsageError
 from tests.repository.conftest import SQLITE, Door, done
-from tests.repository.models import Engineer, Order, Tag, User, user_tag
+from tests.repository.models import Engineer, Order, Summary, Tag, User, user_tag
 
 pytestmark = SQLITE  # nothing here reaches a database
 
@@ -134,6 +134,15 @@ async def test_writes(door: Door) -> None:
     await refused(door, lambda: users.add_all(User(email="a")), "list of objects, not one")
     await refused(door, lambda: users.update(true(), values=[(User.plan, "x")]), "values is a list, not a dict")
     assert not await door.run(lambda session: list(session.new))
+
+
+async def test_writing_what_is_read_from_a_query(door: Door) -> None:
+    summaries = door.repository(Summary)
+    for call in (
+        lambda: summaries.update(Summary.total > 1, values={Summary.total: 1}),
+        lambda: summaries.delete(Summary.total > 1),
+    ):
+        assert isinstance(await refused(door, call, "read from a query, not from a table"), UnsupportedError)
 
 
 async def test_upserts(door: Door) -> None:

@@ -6,7 +6,7 @@ from sqlalchemy import func, select, true
 from sqlalchemy.orm import Session
 
 from tests.repository.conftest import Door, done
-from tests.repository.models import Employee, Engineer, Order, Truck, User, Vehicle
+from tests.repository.models import Document, Employee, Engineer, Order, Truck, User, Vehicle
 
 
 async def test_never_commits(door: Door) -> None:
@@ -99,3 +99,14 @@ async def test_delete_follows_the_databases_cascades(door: Door) -> None:
 
     assert await done(users.delete(User.email == "a")) == 1
     assert await door.run(other) == 1
+
+
+async def test_upsert_counts_a_version(door: Door) -> None:
+    documents = door.repository(Document)
+    first = await done(documents.upsert(Document(id=1, title="a"), key=[Document.id]))
+    assert (first.title, first.version) == ("a", 1)
+    again = await done(documents.upsert(Document(id=1, title="b"), key=[Document.id]))
+    assert (again.title, again.version) == ("b", 2)
+    again.title = "c"
+    await done(door.session.commit())
+    assert (await done(documents.get(1))).version == 3
