@@ -358,12 +358,25 @@ class _Context:
         return self._options
 
 
+def selectin_of(prop: RelationshipProperty[Any]) -> Any:
+    """Return the loader of `SELECT ... IN` for a relationship.
+
+    SQLAlchemy up to 2.1.6 takes some many-to-many relationships of joined subclasses for ones whose keys it can do
+    without; it is told to join them then, as it does itself since.
+    """
+    try:
+        return prop._get_strategy(_SELECTIN_STRATEGY)
+    except IndexError:
+        prop.omit_join = False
+        return prop._get_strategy(_SELECTIN_STRATEGY)
+
+
 def selectin_load(prop: RelationshipProperty[Any], states: Sequence[InstanceState[Any]], *, autoflush: bool) -> None:
     """Fill a relationship of objects of one result with one `SELECT ... IN` for each 500 of them."""
     first = states[0]
     session = first.session
     assert session is not None
-    loader: Any = prop._get_strategy(_SELECTIN_STRATEGY)
+    loader: Any = selectin_of(prop)
     loader._load_for_path(
         _Context(session, first.load_options),
         first.load_path,

@@ -61,7 +61,10 @@ def _load(chain: Chain, *, separate: bool) -> Load:
     using = chain.using or ("selectin" if prop.uselist or separate else "joined")
     if using == "joined":
         return load.joinedload(last)
-    return load.subqueryload(last) if using == "subquery" else load.selectinload(last)
+    if using == "subquery":
+        return load.subqueryload(last)
+    _internals.selectin_of(prop)
+    return load.selectinload(last)
 
 
 def _subclasses(found: Sequence[Chain]) -> Iterator[Any]:
