@@ -6,9 +6,11 @@ It hands out SQLAlchemy's own `Engine` and `Session`; nothing is wrapped. Nothin
 from __future__ import annotations
 
 import os
+import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, overload
@@ -26,6 +28,7 @@ from dal.errors import UsageError
 from dal.events import Observer
 from dal.loading import Policies, Policy, named_policies
 from dal.reads import retrying_session
+from dal.replicas import Replica, close_engine, elsewhere, planned, replica_session
 from dal.units import Isolation, Trying, Unit, describe
 
 if TYPE_CHECKING:
@@ -48,6 +51,8 @@ class Database:
         pool: The pool's settings.
         policy: The loading policy where nothing nearer is said, or the name of one of `policies`.
         policies: Loading policies by name.
+        replicas: URLs of streaming replicas, for `db.replica`.
+        staleness: How far a replica may be behind to be read from.
         pgbouncer: Whether the URL leads to PgBouncer in transaction mode; see `dal.pgbouncer`.
         engine_options: Further arguments of SQLAlchemy's `create_engine()`.
         session_options: Further arguments of SQLAlchemy's `sessionmaker()`, such as `expire_on_commit`.
@@ -70,6 +75,8 @@ class Database:
         pool: PoolConfig | None = None,
         policy: Policy | str | None = None,
         policies: Mapping[str, Policy] | None = None,
+        replicas: Sequence[str | URL] = (),
+        staleness: Duration = 5.0,
         pgbouncer: bool = False,
         engine_options: Mapping[str, Any] | None = None,
         session_options: Mapping[str, Any] | None = None,
@@ -77,11 +84,16 @@ class Database:
         config = configured(url, pool)
         self.config = config
         self.policies = known_policies(config, policy, policies)
-        self.engine: Engine = make_engine(config.url, config.pool, given_options(config.url, engine_options, pgbouncer))
+        given = given_options(config.url, engine_options, pgbouncer)
+        self.engine: Engine = make_engine(config.url, config.pool, given)
         self._trying = Trying(config.pool, time.sleep)
         options = merged_session_options(session_options, self.policies)
-        options["class_"] = retrying_session(options.get("class_", Session), self._trying)
-        self.sessions: sessionmaker[Session] = sessionmaker(self.engine, **options)
+        kind = retrying_session(options.get("class_", Session), self._trying)
+        self.sessions: sessionmaker[Session] = sessionmaker(self.engine, **{**options, "class_": kind})
+        self._plan = planned(config, replicas, staleness, lambda url, pool: make_engine(url, pool, given))
+        self._session_options = options
+        self._lock = threading.Lock()
+        self._replica: Replica | None = None
         self._server: Any = None
         self._closed = False
 
@@ -168,6 +180,19 @@ class Database:
     def pool(self) -> Any:
         """The engine's pool."""
         return self.engine.pool
+
+    @property
+    def replica(self) -> Replica:
+        """The replicas, to be read from: `db.replica.session()`, `.run(...)`, `.unit(...)`; without replicas, the primary."""
+        self._open()
+        with self._lock:
+            if self._replica is None:
+                trying = Trying(self.config.pool, time.sleep, elsewhere=elsewhere)
+                replicas = self._plan.begin(self.engine)
+                kind = replica_session(self._session_options.get("class_", Session), replicas, trying)
+                sessions = sessionmaker(**{**self._session_options, "class_": kind})
+                self._replica = Replica(sessions, replicas, trying, self.engine)
+            return self._replica
 
     def session(self) -> Session:
         """Make a session of SQLAlchemy's; the caller commits.
@@ -357,7 +382,8 @@ class Database:
         from dal.health import look
 
         self._open()
-        return look(self.engine, self.config.pool, self.url)
+        found = look(self.engine, self.config.pool, self.url)
+        return found if self._replica is None else replace(found, problems=(*found.problems, *self._replica.problems()))
 
     def bind(self, session: Session) -> Session:
         """Teach an application's own session this database's policies and their names.
@@ -376,10 +402,9 @@ class Database:
         if self._closed:
             return
         self._closed = True
-        close = getattr(self.engine.pool, "close", None)
-        if close is not None:
-            close()
-        self.engine.dispose()
+        if self._replica is not None:
+            self._replica.close()
+        close_engine(self.engine)
         if self._server is not None:
             self._server.stop()
 

@@ -40,10 +40,18 @@ class Trying:
     Args:
         settings: Say how often, and with what pause.
         pause: Sleeps; under asyncio it suspends the task.
+        elsewhere: Tells of an error whether another server may do it.
     """
 
-    def __init__(self, settings: PoolConfig, pause: Callable[[float], None]) -> None:
+    def __init__(
+        self,
+        settings: PoolConfig,
+        pause: Callable[[float], None],
+        *,
+        elsewhere: Callable[[BaseException], bool] | None = None,
+    ) -> None:
         self.pause = pause
+        self._elsewhere = elsewhere
         self.observers: list[Observer] = []
         self.settings = settings
 
@@ -52,7 +60,13 @@ class Trying:
         """What runs them again; made, and the pool's package imported, when the first unit runs."""
         from dal.pool.retry import Retrying
 
-        return Retrying(self.settings.retry_attempts, self.settings.retry_delay, pause=self.pause, tell=self.tell)
+        return Retrying(
+            self.settings.retry_attempts,
+            self.settings.retry_delay,
+            pause=self.pause,
+            tell=self.tell,
+            elsewhere=self._elsewhere,
+        )
 
     def tell(self, fact: object) -> None:
         """State a fact to the observers."""

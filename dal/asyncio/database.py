@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, overload
@@ -18,6 +19,7 @@ from sqlalchemy.orm import Session
 from dal import deadlines
 from dal.asyncio._bridge import run_sync, wait
 from dal.asyncio.engines import make_async_engine
+from dal.asyncio.replicas import AsyncReplica
 from dal.asyncio.units import DOOR, AsyncUnit
 from dal.config import DatabaseConfig, PoolConfig
 from dal.database import configured, embedded_server, given_options, known_policies, merged_session_options
@@ -27,6 +29,7 @@ from dal.errors import UsageError
 from dal.events import Observer
 from dal.loading import Policy
 from dal.reads import retrying_session
+from dal.replicas import close_engine, elsewhere, planned, replica_session
 from dal.units import Isolation, Trying, describe
 
 if TYPE_CHECKING:
@@ -49,6 +52,8 @@ class AsyncDatabase:
         pool: The pool's settings.
         policy: The loading policy where nothing nearer is said, or the name of one of `policies`.
         policies: Loading policies by name.
+        replicas: URLs of streaming replicas, for `db.replica`.
+        staleness: How far a replica may be behind to be read from.
         pgbouncer: Whether the URL leads to PgBouncer in transaction mode; see `dal.pgbouncer`.
         engine_options: Further arguments of SQLAlchemy's `create_async_engine()`.
         session_options: Further arguments of SQLAlchemy's `async_sessionmaker()`.
@@ -74,6 +79,8 @@ class AsyncDatabase:
         pool: PoolConfig | None = None,
         policy: Policy | str | None = None,
         policies: Mapping[str, Policy] | None = None,
+        replicas: Sequence[str | URL] = (),
+        staleness: Duration = 5.0,
         pgbouncer: bool = False,
         engine_options: Mapping[str, Any] | None = None,
         session_options: Mapping[str, Any] | None = None,
@@ -81,13 +88,15 @@ class AsyncDatabase:
         config = configured(url, pool)
         self.config = config
         self.policies = known_policies(config, policy, policies)
-        self.engine: AsyncEngine = make_async_engine(
-            config.url, config.pool, given_options(config.url, engine_options, pgbouncer)
-        )
+        given = given_options(config.url, engine_options, pgbouncer)
+        self.engine: AsyncEngine = make_async_engine(config.url, config.pool, given)
         self._trying = Trying(config.pool, lambda seconds: wait(asyncio.sleep(seconds)))
         options = merged_session_options(session_options, self.policies)
-        options["sync_session_class"] = retrying_session(options.get("sync_session_class", Session), self._trying)
-        self.sessions: async_sessionmaker[AsyncSession] = async_sessionmaker(self.engine, **options)
+        own_class = {"sync_session_class": retrying_session(options.get("sync_session_class", Session), self._trying)}
+        self.sessions: async_sessionmaker[AsyncSession] = async_sessionmaker(self.engine, **{**options, **own_class})
+        self._plan = planned(config, replicas, staleness, lambda url, pool: make_async_engine(url, pool, given).sync_engine)
+        self._session_options = options
+        self._replica: AsyncReplica | None = None
         self._server: Any = None
         self._closed = False
 
@@ -140,6 +149,18 @@ class AsyncDatabase:
     def pool(self) -> Any:
         """The engine's pool."""
         return self.engine.pool
+
+    @property
+    def replica(self) -> AsyncReplica:
+        """The replicas, to be read from; see `Database.replica`."""
+        self._open()
+        if self._replica is None:
+            trying = Trying(self.config.pool, self._trying.pause, elsewhere=elsewhere)
+            replicas = self._plan.begin(self.engine.sync_engine)
+            kind = replica_session(self._session_options.get("sync_session_class", Session), replicas, trying)
+            sessions = async_sessionmaker(**{**self._session_options, "sync_session_class": kind})
+            self._replica = AsyncReplica(sessions, replicas, trying, self.engine.sync_engine)
+        return self._replica
 
     def session(self) -> AsyncSession:
         """Make an AsyncSession of SQLAlchemy's; the caller commits."""
@@ -239,7 +260,8 @@ class AsyncDatabase:
         from dal.health import look
 
         self._open()
-        return await run_sync(look, self.engine.sync_engine, self.config.pool, self.url)
+        found = await run_sync(look, self.engine.sync_engine, self.config.pool, self.url)
+        return found if self._replica is None else replace(found, problems=(*found.problems, *self._replica.problems()))
 
     def bind(self, session: AsyncSession) -> AsyncSession:
         """Teach an application's own session this database's policies and their names."""
@@ -251,10 +273,9 @@ class AsyncDatabase:
         if self._closed:
             return
         self._closed = True
-        close = getattr(self.engine.sync_engine.pool, "close", None)
-        if close is not None:
-            await run_sync(close)
-        await self.engine.dispose()
+        if self._replica is not None:
+            await run_sync(self._replica.close)
+        await run_sync(close_engine, self.engine.sync_engine)
         if self._server is not None:
             self._server.stop()
 

@@ -110,6 +110,7 @@ TABLE = (
 )
 """The table; a state that is not in it is not run again."""
 
+_ELSEWHERE = Rule((), "all", "none")
 _RULES = {state: rule for rule in TABLE for state in rule.states}
 
 
@@ -216,6 +217,7 @@ class Retrying:
         pause: Sleeps; under asyncio it suspends the task.
         budget: The database's budget.
         tell: Called with a fact for each new try.
+        elsewhere: Tells of an error that is not in the table whether another server may do it.
     """
 
     def __init__(
@@ -226,7 +228,9 @@ class Retrying:
         pause: Callable[[float], None],
         budget: RetryBudget | None = None,
         tell: Callable[[object], None] | None = None,
+        elsewhere: Callable[[BaseException], bool] | None = None,
     ) -> None:
+        self._elsewhere = elsewhere
         self._attempts, self._delay, self._pause = attempts, delay, pause
         self._budget = budget or RetryBudget()
         self._tell = tell
@@ -251,7 +255,7 @@ class Retrying:
                 result = once()
             except Exception as failure:
                 error = failure.error if isinstance(failure, Undone) else failure
-                rule = rule_for(failure, read_only=read_only, asked=asked)
+                rule = rule_for(failure, read_only=read_only, asked=asked) or self._rule_for_another_server(failure)
                 again += 1
                 if rule is None or again > self._most(rule) or not self._affordable(error):
                     if error is failure:
@@ -262,6 +266,9 @@ class Retrying:
                 if not again:
                     self._budget.succeeded()
                 return result
+
+    def _rule_for_another_server(self, error: Exception) -> Rule | None:
+        return _ELSEWHERE if self._elsewhere is not None and self._elsewhere(error) else None
 
     def _most(self, rule: Rule) -> int:
         return self._attempts if rule.most is None else min(rule.most, self._attempts)
