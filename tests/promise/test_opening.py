@@ -230,6 +230,30 @@ async def test_a_deadline_for_a_block(db: Database, async_db: AsyncDatabase) -> 
         assert await async_db.run(sum_up_async, cart) == USERS + 70
 
 
+async def test_fork_join_in_one_snapshot(db: Database, async_db: AsyncDatabase) -> None:
+    users, dear = db.gather(select(User).where(User.active), select(Order).where(Order.total > 105))
+    assert (len(users), [order.total for order in dear]) == (USERS - 1, [106, 107, 108, 109])
+    users, dear = await async_db.gather(select(User).where(User.active), select(Order).where(Order.total > 105))
+    assert (len(users), [order.total for order in dear]) == (USERS - 1, [106, 107, 108, 109])
+
+
+async def test_health(db: Database, async_db: AsyncDatabase) -> None:
+    for health in (db.health(), await async_db.health()):
+        assert health.ok
+        assert health.latency is not None
+        assert 0 < health.latency < 5
+        assert str(health.server_version).split(".")[0].isdigit()
+        assert health.in_recovery is False
+        assert all(problem.what and problem.fix for problem in health.problems)
+
+
+def test_what_sqlite_cannot_do_is_told_by_name(tmp_path: Path) -> None:
+    with Database(f"sqlite:///{tmp_path}/shop.db", pool=PoolConfig(idle_timeout="1m", test_while_idle=False)) as db:
+        told = " ".join(problem.what for problem in db.health().problems)
+    assert "idle_timeout" in told
+    assert "test_while_idle" in told
+
+
 async def test_the_numbers_of_the_pool(db: Database, async_db: AsyncDatabase) -> None:
     db.run(orders)
     await async_db.run(sum_up_async, cart)
