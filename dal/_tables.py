@@ -34,7 +34,7 @@ def read_table(file: Path, environ: Mapping[str, str]) -> Mapping[str, Any]:
         MissingExtra: A YAML file without `dal[yaml]`.
     """
     try:
-        content = file.read_text(encoding="utf-8")
+        content = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise ConfigError(f"{file}: cannot be read ({reason})", hint="check the path and its permissions") from error
@@ -77,14 +77,15 @@ def _harmless(value: object) -> bool:
 
 
 def _parsed(file: Path, content: str) -> Mapping[str, Any]:
-    if file.suffix == ".toml":
+    ending = file.suffix.lower()
+    if ending == ".toml":
         import tomllib
 
         try:
             return tomllib.loads(content)
         except tomllib.TOMLDecodeError as error:
             raise ConfigError(f"{file}: this is not TOML: {error}", hint="start with [database]") from error
-    if file.suffix in {".yaml", ".yml"}:
+    if ending in {".yaml", ".yml"}:
         yaml = require("yaml", extra="yaml", purpose="reading a YAML configuration")
         try:
             parsed = yaml.safe_load(content)

@@ -250,7 +250,10 @@ def _seal(settings: object, **checked: object) -> None:
 
 
 def _pool(table: object, where: str) -> PoolConfig:
-    return PoolConfig(**known_keys(as_table(table, where.rstrip(".")), _POOL_KEYS, where))
+    known = known_keys(as_table(table, where.rstrip(".")), _POOL_KEYS, where)
+    # A number or truth value out of a variable, `max_pool_size: ${POOL_SIZE}`, arrives as text.
+    values: dict[str, Any] = {key: _typed(key, value) if isinstance(value, str) else value for key, value in known.items()}
+    return PoolConfig(**values)
 
 
 def _policies(table: object, where: str) -> dict[str, PolicyConfig]:

@@ -88,6 +88,19 @@ def test_a_variable_may_have_a_default(tmp_path: Path) -> None:
     assert DatabaseConfig.from_file(file, environ={}).url.host == "localhost"
 
 
+def test_a_variable_may_hold_any_setting(tmp_path: Path) -> None:
+    lines = ["max_pool_size: ${SIZE}", "test_while_idle: ${IDLE}", "idle_timeout: ${TIME}", "retry_delay: ${DELAY:-0.5}"]
+    file = written(tmp_path, pool_yaml("\n    ".join(lines)))
+    found = DatabaseConfig.from_file(file, environ={"SIZE": "7", "IDLE": "false", "TIME": "90"}).pool
+    assert found == PoolConfig(max_pool_size=7, test_while_idle=False, idle_timeout=90, retry_delay=0.5)
+
+
+@pytest.mark.parametrize(("content", "ending"), [(YAML, "YAML"), (TOML, "toml")])
+def test_a_file_as_windows_writes_it(tmp_path: Path, content: str, ending: str) -> None:
+    file = written(tmp_path, "\ufeff" + content.replace("\n", "\r\n"), ending)
+    assert DatabaseConfig.from_file(file, environ={"DB_PASSWORD": "s3cret"}).pool.max_pool_size == 20
+
+
 def test_the_password_is_shown_nowhere(tmp_path: Path) -> None:
     config = DatabaseConfig.from_file(written(tmp_path, YAML), environ={"DB_PASSWORD": "s3cret"})
     assert "s3cret" not in f"{config!r} {config} {config.url} {config.url!r}"
