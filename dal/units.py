@@ -164,14 +164,15 @@ class Unit:
         from dal.pool.commit import Commit
 
         commit = Commit(read_only=self.read_only, pause=self.trying.pause, tell=self.trying.tell)
+        results: list[_T] = []
         try:
             with self.sessions() as session, commit.of(session), session.begin():
-                result = self._inside(session, work)
+                results.append(self._inside(session, work))
         except Exception as error:
             if not commit.in_doubt(error):
                 raise
             commit.settle(error)
-        return result
+        return results[0]
 
     def _inside(self, session: Session, work: Callable[[Session], _T]) -> _T:
         with self._prepared(session):
