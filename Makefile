@@ -42,7 +42,7 @@ lint: $(VENV)/.test
 
 types: $(VENV)/.test
 	@$(BIN)/mypy
-	@$(BIN)/pyright
+	@$(BIN)/pyright --pythonpath $(BIN)/python
 
 coverage: $(VENV)/.test ## run the tests and show what they do not reach
 	@$(BIN)/coverage erase
