@@ -74,13 +74,16 @@ class Policy(_internals.CompileStateOption):
         return (Policy, self.mode is None, self.sealed, paths)
 
     def _adapt_cached_option_to_uncached_option(self, context: Any, uncached_opt: Any) -> Any:
-        current = uncached_opt if isinstance(uncached_opt, Policy) else self
+        current: Policy = uncached_opt or self
         if current.mode is None and not current.paths:
             return current
-        paths = self.paths if self.paths and any(_aliased(path) for path in self.paths) else current.paths
-        return Policy(
-            paths, current.mode, current.batch or _internals.shared_of_execution(context, Batch), sealed=current.sealed
-        )
+        # Once for every query, and most of what a policy costs one: hence no call of __init__.
+        executed = Policy.__new__(Policy)
+        executed.paths = self.paths if self.paths and any(_aliased(path) for path in self.paths) else current.paths
+        executed.mode = current.mode
+        executed.batch = current.batch or _internals.shared_of_execution(context, Batch)
+        executed.sealed = current.sealed
+        return executed
 
     def process_compile_state(self, compile_state: Any) -> None:
         """Turn the paths into loader options of a statement; called by SQLAlchemy when it compiles one."""
