@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy.orm import InstanceState
 from sqlalchemy.orm.attributes import instance_dict
 
+from dal.loading.roster import roster_of
 from dal.loading.touch import Batch, Touch
 from dal.loading.watch import policy_of
 
@@ -39,7 +40,7 @@ def peers(touch: Touch, misses: Misses, limit: int) -> list[tuple[InstanceState[
     before: list[tuple[InstanceState[Any], Any]] = []
     after: list[tuple[InstanceState[Any], Any]] = []
     found = before
-    for state in touch.session.identity_map.all_states():
+    for state in roster_of(touch.session).members(touch.session, first):
         if state is first:
             found = after
             continue

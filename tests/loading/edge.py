@@ -101,7 +101,7 @@ class Link(Base):
     previous: Mapped[list[Link]] = relationship(back_populates="next")
 
 
-Author.written = column_property(  # type: ignore[attr-defined]
+Author.written = column_property(
     select(func.count(Post.id)).where(Post.author_id == Author.id).correlate_except(Post).scalar_subquery(), deferred=True
 )
 

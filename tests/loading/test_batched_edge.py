@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, bindparam, create_engine, inspect, select, text, union_all
+from sqlalchemy import Engine, create_engine, insert, inspect, select, text, union_all, update
 from sqlalchemy.orm import (
     Session,
     aliased,
@@ -39,11 +39,8 @@ def books(dal_server: Server) -> Iterator[Engine]:
     with Session(engine) as session:
         session.add_all(library())
         session.flush()
-        session.execute(Link.__table__.insert(), [{"id": n, "next_id": None} for n in range(1, LINKS + 1)])
-        session.execute(
-            Link.__table__.update().where(Link.id == bindparam("at")).values(next_id=bindparam("to")),
-            [{"at": n, "to": n + 1} for n in range(1, LINKS)],
-        )
+        session.execute(insert(Link), [{"id": n, "next_id": None} for n in range(1, LINKS + 1)])
+        session.execute(update(Link), [{"id": n, "next_id": n + 1} for n in range(1, LINKS)])
         session.commit()
     yield engine
     engine.dispose()
