@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, func, select, text
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import InternalError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
@@ -235,6 +236,17 @@ async def test_fork_join_in_one_snapshot(db: Database, async_db: AsyncDatabase) 
     assert (len(users), [order.total for order in dear]) == (USERS - 1, [106, 107, 108, 109])
     users, dear = await async_db.gather(select(User).where(User.active), select(Order).where(Order.total > 105))
     assert (len(users), [order.total for order in dear]) == (USERS - 1, [106, 107, 108, 109])
+
+
+async def test_reading_from_replicas_or_the_primary_where_there_is_none(db: Database, async_db: AsyncDatabase) -> None:
+    with db.replica.session() as session:
+        assert orders(session) == USERS * 2
+        with pytest.raises(InternalError, match="read-only transaction"):
+            place_order(session, cart)
+    async with async_db.replica.session() as async_session:
+        assert await sum_up_async(async_session, cart) == USERS + 70
+        with pytest.raises(InternalError, match="read-only transaction"):
+            await place_order_async(async_session, cart)
 
 
 async def test_health(db: Database, async_db: AsyncDatabase) -> None:
