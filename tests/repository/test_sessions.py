@@ -122,6 +122,7 @@ def test_a_session_without_an_engine_fails_as_sqlalchemy_does() -> None:
 class Fleet(DeclarativeBase): ...
 
 
+@pytest.mark.filterwarnings("ignore:Attribute name 'metadata' should be left reserved")  # SQLAlchemy 2.1.0 of Flask's binds
 def test_flask_with_two_databases() -> None:
     app = Flask(__name__)
     app.config.update(SQLALCHEMY_DATABASE_URI="sqlite://", SQLALCHEMY_BINDS={"other": "sqlite://"})
