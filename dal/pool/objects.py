@@ -183,6 +183,10 @@ class ObjectPool(Generic[T]):
                 raise
         self._core.give_back(entry)
 
+    def drop(self, entry: Entry[T]) -> None:
+        """Destroy what `take` lent: it is of no more use."""
+        self._core.drop(entry)
+
 
 class Lease(Generic[T]):
     """One borrow, as a context manager."""

@@ -12,13 +12,24 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dal.testing.constant import assert_constant_queries
     from dal.testing.counting import Statements, count_statements
+    from dal.testing.ready import ReadyDatabases
     from dal.testing.servers import GivenServer, Server, container_server
     from dal.testing.templates import Template
 
-__all__ = ["GivenServer", "Server", "Statements", "Template", "assert_constant_queries", "container_server", "count_statements"]
+__all__ = [
+    "GivenServer",
+    "ReadyDatabases",
+    "Server",
+    "Statements",
+    "Template",
+    "assert_constant_queries",
+    "container_server",
+    "count_statements",
+]
 
 _HOMES = {
     "GivenServer": "servers",
+    "ReadyDatabases": "ready",
     "Server": "servers",
     "Statements": "counting",
     "Template": "templates",

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL, Connection, Engine
     from sqlalchemy.orm import Session
 
+    from dal.testing.ready import ReadyDatabases
     from dal.testing.servers import Server
     from dal.testing.templates import Template
 
@@ -124,10 +125,20 @@ def dal_template(dal_server: Server, dal_schema: Callable[[URL], object]) -> Ite
         yield template
 
 
+@pytest.fixture(scope="session")
+def dal_ready_databases(request: pytest.FixtureRequest, dal_template: Template) -> Iterator[ReadyDatabases]:
+    """The clones that are made ahead for `dal_database`: two, and never more than tests are left that want one."""
+    from dal.testing.ready import ReadyDatabases
+
+    wanted = sum("dal_database" in getattr(item, "fixturenames", ()) for item in request.session.items)
+    with ReadyDatabases(dal_template, expected=wanted) as databases:
+        yield databases
+
+
 @pytest.fixture
-def dal_database(dal_template: Template) -> Iterator[URL]:
+def dal_database(dal_ready_databases: ReadyDatabases) -> Iterator[URL]:
     """The URL of a database of its own: a clone of the template, dropped after the test."""
-    with dal_template.clone() as url:
+    with dal_ready_databases.lease() as url:
         yield url
 
 

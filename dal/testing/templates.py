@@ -83,12 +83,30 @@ class Template:
         Yields:
             The URL of the clone; it is dropped afterwards, with the connections left to it.
         """
-        name = f"{self._name}_{os.getpid()}_{next(self._numbers)}"
-        url = self._server.create_database(name, template=self._name)
+        url = self.create()
         try:
             yield url
         finally:
-            self._server.drop_database(name)
+            self.drop(url)
+
+    def create(self) -> URL:
+        """Make a clone that stays until it is dropped; any thread may.
+
+        Returns:
+            Its URL.
+
+        Raises:
+            ServerError: The server refuses, for example because somebody is connected to the template.
+        """
+        return self._server.create_database(f"{self._name}_{os.getpid()}_{next(self._numbers)}", template=self._name)
+
+    def drop(self, url: URL) -> None:
+        """Drop a clone, and end the connections to it; any thread may.
+
+        Args:
+            url: What `create` returned.
+        """
+        self._server.drop_database(url.database or "")
 
     def _make(self, use: psycopg.Connection[tuple[Any, ...]]) -> None:
         from psycopg import sql

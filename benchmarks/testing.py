@@ -1,0 +1,87 @@
+"""How fast a test gets a database of its own: from the clones kept ready, and by plain cloning.
+
+    python benchmarks/testing.py [--rounds 60] [--work 0.1]
+
+Both run on one embedded server and one migrated template with 20 tables, in turn. Warm: each test works for `--work`
+seconds (sleeping, as one that waits for its database), in which the next clone is made. Sustained: tests that do nothing,
+one after the other, so that the pool is never warm; the rate is of databases made, used and dropped.
+
+Limit: the median time to get a database while warm is under 5 ms.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from time import perf_counter, sleep
+
+from sqlalchemy import Column, ForeignKey, Integer, MetaData, String, Table, create_engine
+from sqlalchemy.engine import URL
+
+from dal.embedded import EmbeddedServer
+from dal.testing import ReadyDatabases, Template
+
+LIMIT = 0.005
+TURNS = 3
+
+
+def schema(url: URL) -> None:
+    metadata = MetaData()
+    for number in range(20):
+        parent = [Column("parent", ForeignKey(f"table_{number - 1}.id"), index=True)] if number else []
+        Table(f"table_{number}", metadata, Column("id", Integer, primary_key=True), Column("name", String, index=True), *parent)
+    engine = create_engine(url)
+    metadata.create_all(engine)
+    engine.dispose()
+
+
+def use(lend: Callable[[], AbstractContextManager[URL]], rounds: int, work: float) -> list[float]:
+    times = []
+    for _ in range(rounds):
+        began = perf_counter()
+        with lend():
+            times.append(perf_counter() - began)
+            sleep(work)
+    return times
+
+
+def rate(lend: Callable[[], AbstractContextManager[URL]], rounds: int, end: Callable[[], object]) -> float:
+    began = perf_counter()
+    use(lend, rounds, 0.0)
+    end()
+    return rounds / (perf_counter() - began)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--work", type=float, default=0.1, help="seconds a test takes")
+    options = parser.parse_args()
+    warm, plain, pooled_rates, plain_rates = [], [], [], []
+    with EmbeddedServer() as server, Template(server, "bench", fill=schema) as template:
+        for _ in range(TURNS):
+            with ReadyDatabases(template) as databases:
+                databases.warm_up()
+                warm += use(databases.lease, options.rounds // TURNS, options.work)
+            plain += use(template.clone, options.rounds // TURNS, options.work)
+            pooled = ReadyDatabases(template, expected=options.rounds)
+            pooled_rates.append(rate(pooled.lease, options.rounds, pooled.close))
+            plain_rates.append(rate(template.clone, options.rounds, lambda: None))
+    median = statistics.median(warm)
+    print(f"to get a database, {len(warm)} times each, tests of {options.work * 1000:.0f} ms:")
+    for name, times in (("ready", warm), ("cloned", plain)):
+        p95 = sorted(times)[int(len(times) * 0.95)]
+        print(
+            f"  {name:7} median {statistics.median(times) * 1000:8.3f} ms   p95 {p95 * 1000:8.3f} ms   max {max(times) * 1000:8.3f} ms"
+        )
+    fast, slow = statistics.median(pooled_rates), statistics.median(plain_rates)
+    print(f"sustained, tests of 0 ms: {fast:.1f} databases/s, by plain cloning {slow:.1f} ({fast / slow:.2f} x)")
+    print(f"limit: ready median under {LIMIT * 1000:.0f} ms: {'kept' if median < LIMIT else 'BROKEN'}")
+    return 0 if median < LIMIT else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
