@@ -27,7 +27,7 @@ from dal.events import OpenFailed, TimedOut
 from dal.health import Problem
 from dal.lag import Lag, ReplicaState
 from dal.reads import retrying_session
-from dal.units import Isolation, Trying, Unit, describe
+from dal.units import Isolation, Trying, Unit, describe, leave_no_mode
 
 __all__ = ["Plan", "Replica", "Replicas", "close_engine", "elsewhere", "planned", "replica_session"]
 
@@ -57,6 +57,7 @@ class Replicas:
         ]
         self.bound = bound
         self.engines = list(engines)
+        leave_no_mode(primary)
         self._primary = _read_only(primary)
         self._choices = [(_read_only(engine), state) for engine, state in zip(engines, self.states, strict=True)]
         for engine, state in zip(engines, self.states, strict=True):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property, wraps
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, event
 from sqlalchemy.orm import Session
 
 from dal.config import PoolConfig
@@ -22,7 +22,7 @@ from dal.events import Observer, state
 if TYPE_CHECKING:
     from dal.pool.retry import Retrying
 
-__all__ = ["Isolation", "Trying", "Unit", "describe"]
+__all__ = ["Isolation", "Trying", "Unit", "describe", "leave_no_mode"]
 
 Isolation = Literal["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE", "READ UNCOMMITTED"]
 
@@ -242,8 +242,28 @@ def describe(
         if isinstance(retry_on, str) or not isinstance(given, str) or not _SQLSTATE.fullmatch(given):
             raise UsageError(f"retry_on: {given!r} is no list of SQLSTATEs", hint='retry_on=["55P03"]')
     watch(engine)
+    if read_only:
+        leave_no_mode(engine)
     bound = None if deadline is None else seconds(deadline, name="deadline")
     return Unit(sessions, trying, read_only=read_only, isolation=isolation, deadline=bound, retry_on=tuple(retry_on))
+
+
+def leave_no_mode(engine: Engine) -> None:
+    """Let a connection that was read-only go back to the server's default, once for each engine.
+
+    SQLAlchemy resets it to READ WRITE, said with each BEGIN from then on: a primary that is demoted by its
+    default_transaction_read_only would go on to take writes from such a connection.
+
+    Args:
+        engine: The engine.
+    """
+    if engine.dialect.name == "postgresql" and not event.contains(engine, "checkin", _leave_no_mode):
+        event.listen(engine, "checkin", _leave_no_mode)
+
+
+def _leave_no_mode(dbapi_connection: Any, record: object) -> None:
+    if getattr(dbapi_connection, "read_only", None) is False:
+        dbapi_connection.set_read_only(None)
 
 
 @contextmanager

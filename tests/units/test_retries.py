@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import sqlite3
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -246,3 +247,11 @@ def test_what_dal_asks_is_not_counted_against_the_application(db: Door, beside: 
         return seen.count
 
     assert db.run(work, deadline="5s") == 2
+
+
+def test_a_read_only_unit_leaves_no_mode_behind(opened: Callable[..., Door], beside: Beside) -> None:
+    db = opened(pool=PoolConfig(min_pool_size=1, max_pool_size=1, retry_attempts=0))
+    assert db.run(lambda session: session.scalar(text("SELECT 1")), read_only=True) == 1
+    db.run(lambda session: session.execute(text("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")))
+    with pytest.raises(InternalError, match="read-only transaction"):
+        db.run(take)
