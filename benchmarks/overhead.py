@@ -19,7 +19,7 @@ from sqlalchemy import URL, create_engine, event, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, UserDefinedOption, lazyload, mapped_column
 
 from dal.embedded import EmbeddedServer
-from dal.loading import Policies, batched, eager, lazy
+from dal.loading import Policies, batched, lazy
 from dal.loading.layers import _stamp
 
 NOT_AT_IMPORT = {
@@ -166,7 +166,6 @@ def policy(url: URL) -> bool:
         "SQLAlchemy: lazyload('*')": (lambda: plain().options(lazyload("*")), None),
         "options(lazy())": (lambda: plain().options(lazy()), None),
         "options(batched())": (lambda: plain().options(batched()), None),
-        "options(eager())": (lambda: plain().options(eager()), None),
         "SQLAlchemy: an empty listener": (plain, lambda execution: None),
         "a session's default": (plain, _stamp),
     }
