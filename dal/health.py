@@ -136,11 +136,14 @@ def _pool(engine: Engine) -> Iterator[Problem]:
 
 
 def _settings(engine: Engine, pool: PoolConfig, url: URL) -> Iterator[Problem]:
-    """Tell which settings of the pool do nothing here."""
+    """Tell which settings of the pool that were given do nothing here."""
     if url.get_backend_name() == "postgresql":
         return
     kind = type(engine.pool)
     names = UNMAPPED if isinstance(engine.pool, QueuePool) else (*_MAPPED, *UNMAPPED)
     given = [name for name in names if getattr(pool, name) != getattr(PoolConfig(), name)]
-    told = f"{', '.join(names)} do nothing here: SQLAlchemy's {kind.__name__} for {url.get_backend_name()} knows no such thing"
-    yield Problem(told, f"leave out {', '.join(given)}" if given else "nothing: this database works without them")
+    if given:
+        told = (
+            f"{', '.join(names)} do nothing here: SQLAlchemy's {kind.__name__} for {url.get_backend_name()} knows no such thing"
+        )
+        yield Problem(told, f"leave out {', '.join(given)}")

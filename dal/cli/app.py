@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import typer
 
-from dal.cli import demo, migrate
+from dal.cli import check, demo, migrate, pool
 
 __all__ = ["app"]
 
 # Tracebacks of typer would print local variables, and so passwords.
 app = typer.Typer(name="dal", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command("demo")(demo.demo)
+app.command("check")(check.check)
+app.command("pool")(pool.pool)
 app.add_typer(migrate.app, name="migrate")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dal.cli.target import ConfigOption, UrlOption, database_config
+from dal.cli.target import ConfigOption, UrlOption, database_config, see_the_application
 
 if TYPE_CHECKING:
     from dal.migrations import Migrations, Revision
@@ -45,7 +44,7 @@ def init(
     """Give an application its own migration environment."""
     from dal.migrations import init as write_environment
 
-    _see_the_application()
+    see_the_application()
     for path in write_environment(folder, metadata=metadata):
         typer.echo(f"wrote {path}")
     typer.echo("next: dal migrate new 'create tables', then dal migrate up")
@@ -129,16 +128,10 @@ def check(url: UrlOption = None, config: ConfigOption = None, folder: FolderOpti
 def _migrations(url: str | None, config: Path | None, folder: Path, lock_timeout: str = "60s") -> Migrations:
     from dal.migrations import Migrations
 
-    _see_the_application()
+    see_the_application()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("dal").setLevel(logging.INFO)
     return Migrations(database_config(url, config).url, folder=folder, lock_timeout=lock_timeout)
-
-
-def _see_the_application() -> None:
-    """Let `app.models` be found in the current folder, as `python -m` does."""
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
 
 
 def _tell(verb: str) -> Callable[[Revision], None]:

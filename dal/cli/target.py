@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,7 @@ import typer
 from dal.config import DatabaseConfig
 from dal.errors import ConfigError
 
-__all__ = ["ConfigOption", "UrlOption", "database_config"]
+__all__ = ["ConfigOption", "UrlOption", "database_config", "see_the_application"]
 
 UrlOption = Annotated[
     str | None, typer.Option("--url", help="SQLAlchemy URL of the database. Others on this machine can read it.")
@@ -49,3 +50,9 @@ def database_config(url: str | None, config: Path | None) -> DatabaseConfig:
         "no database is named",
         hint="add --url postgresql+psycopg://user@host/database or --config database.yaml, or export DAL_URL",
     )
+
+
+def see_the_application() -> None:
+    """Let `app.models` be found in the current folder, as `python -m` does."""
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())

@@ -138,16 +138,20 @@ class ReadyDatabases:
             # Where dropping is the slower of the two, making waits: the disk does not fill with databases to drop.
             self._changed.wait_for(lambda: self._closing or self._dropping < _BACKLOG)
             self._making += 1
-        url = None
         try:
             url = self._template.create()
-        finally:
-            with self._changed:
-                self._making -= 1
-                if url is not None:
-                    self._alive.add(url)
-                self._changed.notify_all()
+        except BaseException:
+            self._made(None)
+            raise
+        self._made(url)
         return url
+
+    def _made(self, url: URL | None) -> None:
+        with self._changed:
+            self._making -= 1
+            if url is not None:
+                self._alive.add(url)
+            self._changed.notify_all()
 
     def _discard(self, url: URL) -> None:
         with self._changed:

@@ -22,7 +22,7 @@ def run(
 def test_help_names_every_command() -> None:
     answer = run("--help")
     assert answer.returncode == 0, answer.stderr
-    for command in ("demo", "migrate"):
+    for command in ("check", "demo", "migrate", "pool"):
         assert command in answer.stdout
     assert "\x1b[" not in answer.stdout
 
