@@ -54,14 +54,13 @@ class _Context:
 def selectin_of(prop: RelationshipProperty[Any]) -> Any:
     """Return the loader of `SELECT ... IN` for a relationship.
 
-    SQLAlchemy up to 2.1.6 takes some many-to-many relationships of joined subclasses for ones whose keys it can do
-    without; it is told to join them then, as it does itself since.
+    A many-to-many relationship of a joined subclass has to join the parents: its keys are columns of the base table.
+    SQLAlchemy finds that out with an error up to 2.1.6, and with a deprecation warning since.
     """
-    try:
-        return prop._get_strategy(_SELECTIN)
-    except IndexError:
+    inherits_key = set(prop.parent.primary_key).isdisjoint(prop.parent.local_table.c)
+    if prop.secondary is not None and prop.omit_join is None and inherits_key:
         prop.omit_join = False
-        return prop._get_strategy(_SELECTIN)
+    return prop._get_strategy(_SELECTIN)
 
 
 def selectin_load(prop: RelationshipProperty[Any], states: Sequence[InstanceState[Any]], *, autoflush: bool) -> None:
