@@ -14,6 +14,14 @@ Cut = Literal["request lost", "reply lost", "late"]
 CUTS: tuple[Cut, ...] = ("request lost", "reply lost", "late")
 
 
+class _Mute(threading.Event):
+    """Set when replies are to be kept from the client; `heard` tells that there was one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard = threading.Event()
+
+
 class CommitProxy:
     """Forwards connections to a server on 127.0.0.1 and cuts the next COMMIT as `cut` says, once.
 
@@ -53,7 +61,7 @@ class CommitProxy:
         # Only this thread closes sockets: a number that another thread still reads from would be given out again.
         with client, contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.server)) as server:
             self._open |= {client, server}
-            mute = threading.Event()
+            mute = _Mute()
             replies = threading.Thread(target=_replies, args=(client, server, mute), daemon=True)
             replies.start()
             with contextlib.suppress(OSError):
@@ -63,33 +71,35 @@ class CommitProxy:
             replies.join()
             self._open -= {client, server}
 
-    def _requests(self, client: socket.socket, server: socket.socket, mute: threading.Event) -> None:
+    def _requests(self, client: socket.socket, server: socket.socket, mute: _Mute) -> None:
         while data := client.recv(65536):
-            if b"COMMIT" in data and self.cut is not None:
+            if b"COMMIT\0" in data and self.cut is not None:
                 cut, self.cut = self.cut, None
                 self._perform(cut, data, client, server, mute)
                 return
             server.sendall(data)
 
-    def _perform(self, cut: Cut, data: bytes, client: socket.socket, server: socket.socket, mute: threading.Event) -> None:
+    def _perform(self, cut: Cut, data: bytes, client: socket.socket, server: socket.socket, mute: _Mute) -> None:
         self.cuts += 1
+        # The client learns of it only after whatever is to happen to the server.
+        mute.set()
         if cut == "reply lost":
-            mute.set()
             server.sendall(data)
-            time.sleep(0.01)
+            assert mute.heard.wait(10), "the server did not answer the COMMIT"
         self.at_cut()
         _end(client)
         if cut == "late":
-            mute.set()
             time.sleep(self.late)
             server.sendall(data)
             time.sleep(0.02)
 
 
-def _replies(client: socket.socket, server: socket.socket, mute: threading.Event) -> None:
+def _replies(client: socket.socket, server: socket.socket, mute: _Mute) -> None:
     with contextlib.suppress(OSError):
         while data := server.recv(65536):
-            if not mute.is_set():
+            if mute.is_set():
+                mute.heard.set()
+            else:
                 client.sendall(data)
     if not mute.is_set():
         _end(client)
