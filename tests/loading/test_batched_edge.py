@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 import uuid
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, create_engine, insert, inspect, select, text, union_all, update
+from sqlalchemy import Engine, create_engine, insert, inspect, select, update
 from sqlalchemy.orm import (
     Session,
-    aliased,
-    contains_eager,
     defer,
-    joinedload,
     lazyload,
-    load_only,
     raiseload,
-    selectinload,
-    undefer,
-    undefer_group,
-    with_loader_criteria,
 )
 from sqlalchemy.pool import NullPool
 
 from dal.testing import Server
-from tests.loading.edge import LINKS, METADATA, Author, Link, Note, Paint, Post, library, same_as_lazy
+from tests.loading import edge_walks as walks
+from tests.loading.edge import LINKS, METADATA, Author, Link, library, same_as_lazy
 
 Walk = Callable[[Session, list[Any]], Any]
 
@@ -47,252 +39,43 @@ def books(dal_server: Server) -> Iterator[Engine]:
     dal_server.drop_database(name)
 
 
-def authors(session: Session, options: list[Any]) -> list[Author]:
-    return list(session.scalars(select(Author).order_by(Author.id).options(*options)))
-
-
-def posts(session: Session, options: list[Any]) -> list[Post]:
-    return list(session.scalars(select(Post).order_by(Post.id).options(*options)))
-
-
-def keys(found: list[Any]) -> list[list[str]]:
-    return [sorted(key for key in vars(each) if not key.startswith("_")) for each in found]
-
-
-def group_of_which_one_is_loaded(session: Session, options: list[Any]) -> Any:
-    return [author.town for author in authors(session, [undefer(Author.street), *options])]
-
-
-def a_group_that_is_loaded(session: Session, options: list[Any]) -> Any:
-    return [author.town for author in authors(session, [undefer_group("address"), *options])]
-
-
-def composite_of_deferred_columns(session: Session, options: list[Any]) -> Any:
-    return [post.size.__composite_values__() for post in posts(session, options)]
-
-
-def computed_column(session: Session, options: list[Any]) -> Any:
-    return [author.written for author in authors(session, options)]  # type: ignore[attr-defined]
-
-
-def composite_key_of_odd_types(session: Session, options: list[Any]) -> Any:
-    return [paint.recipe for paint in session.scalars(select(Paint).order_by(Paint.token, Paint.colour).options(*options))]
-
-
-def expired_deferred_column(session: Session, options: list[Any]) -> Any:
-    found = authors(session, options)
-    for author in found:
-        session.expire(author, ["bio"])
-    return [author.bio for author in found]
-
-
-def expired_deferred_and_plain_column(session: Session, options: list[Any]) -> Any:
-    found = authors(session, [undefer(Author.bio), *options])
-    for author in found:
-        session.expire(author, ["bio", "name"])
-    return [(author.bio, author.name) for author in found]
-
-
-def deferred_after_a_commit(session: Session, options: list[Any]) -> Any:
-    found = authors(session, options)
-    session.commit()
-    return [author.bio for author in found]
-
-
-def only_some_columns_after_a_commit(session: Session, options: list[Any]) -> Any:
-    found = authors(session, [load_only(Author.name), *options])
-    session.commit()
-    return [author.name for author in found], keys(found)
-
-
-def undeferred_after_a_commit(session: Session, options: list[Any]) -> Any:
-    found = authors(session, [undefer(Author.bio), *options])
-    session.commit()
-    return [(author.name, author.bio) for author in found]
-
-
-def selectin_after_a_commit(session: Session, options: list[Any]) -> Any:
-    found = authors(session, [selectinload(Author.posts), *options])
-    session.commit()
-    return [[post.id for post in author.posts] for author in found]
-
-
-def joined_after_a_commit(session: Session, options: list[Any]) -> Any:
-    found = posts(session, [joinedload(Post.author), *options])
-    session.commit()
-    return [post.author and post.author.name for post in found]
-
-
-def expired_relationship(session: Session, options: list[Any]) -> Any:
-    found = authors(session, [selectinload(Author.posts), *options])
-    for author in found:
-        session.expire(author, ["posts"])
-    return [[post.id for post in author.posts] for author in found]
-
-
-def reference_before_its_expired_key(session: Session, options: list[Any]) -> Any:
-    found = posts(session, options)
-    session.commit()
-    return [post.author and post.author.name for post in found]
-
-
-def deferred_key_of_a_reference(session: Session, options: list[Any]) -> Any:
-    found = posts(session, [defer(Post.author_id), *options])
-    return [post.author and post.author.id for post in found], [post.author_id for post in found]
-
-
-def changed_keys_without_autoflush(session: Session, options: list[Any]) -> Any:
-    found = posts(session, options)
-    with session.no_autoflush:
-        found[0].author_id, found[3].author_id = 5, None
-        return [post.author and post.author.id for post in found]
-
-
-def changed_natural_keys_without_autoflush(session: Session, options: list[Any]) -> Any:
-    found = list(session.scalars(select(Note).order_by(Note.id).options(*options)))
-    with session.no_autoflush:
-        found[0].code, found[3].code = "c5", None
-        return [note.author and note.author.id for note in found]
-
-
-def reference_by_natural_key(session: Session, options: list[Any]) -> Any:
-    return [note.author and note.author.id for note in session.scalars(select(Note).order_by(Note.id).options(*options))]
-
-
-def collection_by_natural_key(session: Session, options: list[Any]) -> Any:
-    return [[note.id for note in author.notes] for author in authors(session, options)]
-
-
-def mapped_collection(session: Session, options: list[Any]) -> Any:
-    return [{title: post.id for title, post in author.by_title.items()} for author in authors(session, options)]
-
-
-def the_first_of_many(session: Session, options: list[Any]) -> Any:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Multiple rows returned with uselist=False")
-        return [author.newest and author.newest.id for author in authors(session, options)]
-
-
-def criteria_with_changing_values(session: Session, options: list[Any]) -> Any:
-    seen = []
-    for least in (21, 43):
-        found = authors(session, [with_loader_criteria(Post, lambda cls: cls.id > least), *options])  # noqa: B023
-        seen.append([[post.id for post in author.posts] for author in found])
-        session.expunge_all()
-    return seen
-
-
-def textual_statement(session: Session, options: list[Any]) -> Any:
-    found = session.scalars(select(Author).from_statement(text("SELECT id, code FROM authors ORDER BY id")).options(*options))
-    return [(author.name, [post.id for post in author.posts]) for author in found.all()]
-
-
-def union(session: Session, options: list[Any]) -> Any:
-    both = union_all(select(Author).where(Author.id < 3), select(Author).where(Author.id > 3))
-    return [len(author.posts) for author in session.scalars(select(Author).from_statement(both).options(*options)).all()]
-
-
-def alias(session: Session, options: list[Any]) -> Any:
-    other = aliased(Author)
-    return [(len(each.posts), each.bio) for each in session.scalars(select(other).order_by(other.id).options(*options)).all()]
-
-
-def alias_of_a_subquery(session: Session, options: list[Any]) -> Any:
-    later = aliased(Author, select(Author).where(Author.id > 2).subquery())
-    found = session.scalars(select(later).order_by(later.id).options(*options)).all()
-    return [([post.author is each for post in each.posts], each.bio) for each in found]
-
-
-def joined_by_hand(session: Session, options: list[Any]) -> Any:
-    query = select(Author).join(Author.posts).options(contains_eager(Author.posts), *options).order_by(Author.id, Post.id)
-    return [[post.size.__composite_values__() for post in author.posts] for author in session.scalars(query).unique()]
-
-
-def legacy_query(session: Session, options: list[Any]) -> Any:
-    return [len(author.posts) for author in session.query(Author).options(*options).order_by(Author.id)]
-
-
-def read_again_over_what_is_there(session: Session, options: list[Any]) -> Any:
-    before = [len(author.posts) for author in authors(session, options)]
-    again = session.scalars(select(Author).order_by(Author.id).options(*options), execution_options={"populate_existing": True})
-    return before, [len(author.posts) for author in again]
-
-
-def history(session: Session, options: list[Any]) -> Any:
-    return [len(inspect(author).attrs.posts.load_history().unchanged) for author in authors(session, options)]
-
-
-def moved_between_collections(session: Session, options: list[Any]) -> Any:
-    found, moved = authors(session, options), posts(session, options)
-    with session.no_autoflush:
-        moved[0].author, moved[1].author = found[4], None
-        found[2].posts.remove(found[2].posts[0])
-        return [sorted(post.id for post in author.posts) for author in found]
-
-
-def written_after_a_savepoint(session: Session, options: list[Any]) -> Any:
-    found = authors(session, options)
-    savepoint = session.begin_nested()
-    found[0].name = "changed"
-    session.flush()
-    savepoint.rollback()
-    return [(author.name, len(author.posts)) for author in found]
-
-
-def changed_after_a_commit(session: Session, options: list[Any]) -> Any:
-    found = authors(session, options)
-    session.flush()
-    session.expire_all()
-    for author in found:
-        author.name = author.name.upper()
-    return [(author.code, author.name) for author in found]
-
-
-def replaced_collections(session: Session, options: list[Any]) -> Any:
-    found = authors(session, options)
-    found[3].posts, found[4].posts = [], found[2].posts[:1]
-    session.flush()
-    session.expire_all()
-    return [[post.id for post in author.posts] for author in found]
-
-
 @pytest.mark.parametrize(
     ("walk", "statements"),
     [
-        (group_of_which_one_is_loaded, 2),
-        (a_group_that_is_loaded, 1),
-        (composite_of_deferred_columns, 3),
-        (computed_column, 2),
-        (composite_key_of_odd_types, 2),
-        (expired_deferred_column, 2),
-        (expired_deferred_and_plain_column, 3),
-        (deferred_after_a_commit, 2),
-        (only_some_columns_after_a_commit, 2),
-        (undeferred_after_a_commit, 3),
-        (selectin_after_a_commit, 3),
-        (joined_after_a_commit, 2),
-        (expired_relationship, 3),
-        (reference_before_its_expired_key, 2),
-        (deferred_key_of_a_reference, 3),
-        (changed_keys_without_autoflush, 2),
-        (changed_natural_keys_without_autoflush, 4),
-        (reference_by_natural_key, 2),
-        (collection_by_natural_key, 2),
-        (mapped_collection, 2),
-        (the_first_of_many, 2),
-        (criteria_with_changing_values, 4),
-        (textual_statement, 3),
-        (union, 2),
-        (alias, 3),
-        (alias_of_a_subquery, 3),
-        (joined_by_hand, 3),
-        (legacy_query, 2),
-        (read_again_over_what_is_there, 4),
-        (history, 2),
-        (moved_between_collections, 3),
-        (written_after_a_savepoint, 6),
-        (changed_after_a_commit, 2),
-        (replaced_collections, 4),
+        (walks.group_of_which_one_is_loaded, 2),
+        (walks.a_group_that_is_loaded, 1),
+        (walks.composite_of_deferred_columns, 3),
+        (walks.computed_column, 2),
+        (walks.composite_key_of_odd_types, 2),
+        (walks.expired_deferred_column, 2),
+        (walks.expired_deferred_and_plain_column, 3),
+        (walks.deferred_after_a_commit, 2),
+        (walks.only_some_columns_after_a_commit, 2),
+        (walks.undeferred_after_a_commit, 3),
+        (walks.selectin_after_a_commit, 3),
+        (walks.joined_after_a_commit, 2),
+        (walks.expired_relationship, 3),
+        (walks.reference_before_its_expired_key, 2),
+        (walks.deferred_key_of_a_reference, 3),
+        (walks.changed_keys_without_autoflush, 2),
+        (walks.changed_natural_keys_without_autoflush, 4),
+        (walks.reference_by_natural_key, 2),
+        (walks.collection_by_natural_key, 2),
+        (walks.mapped_collection, 2),
+        (walks.the_first_of_many, 2),
+        (walks.criteria_with_changing_values, 4),
+        (walks.textual_statement, 3),
+        (walks.union, 2),
+        (walks.alias, 3),
+        (walks.alias_of_a_subquery, 3),
+        (walks.joined_by_hand, 3),
+        (walks.legacy_query, 2),
+        (walks.read_again_over_what_is_there, 4),
+        (walks.history, 2),
+        (walks.moved_between_collections, 3),
+        (walks.written_after_a_savepoint, 6),
+        (walks.changed_after_a_commit, 2),
+        (walks.replaced_collections, 4),
     ],
 )
 def test_the_same_as_lazy(books: Engine, walk: Walk, statements: int) -> None:
@@ -301,7 +84,7 @@ def test_the_same_as_lazy(books: Engine, walk: Walk, statements: int) -> None:
 
 def test_what_the_mapping_or_the_statement_refuses_stays_refused(books: Engine) -> None:
     def refused(session: Session, options: list[Any]) -> Any:
-        found = authors(session, [raiseload(Author.posts), defer(Author.name, raiseload=True), *options])
+        found = walks.authors(session, [raiseload(Author.posts), defer(Author.name, raiseload=True), *options])
         said = []
         for key in ("secret", "name", "posts"):
             with pytest.raises(Exception, match="raiseload|raise") as caught:
@@ -313,9 +96,10 @@ def test_what_the_mapping_or_the_statement_refuses_stays_refused(books: Engine) 
 
 
 def test_lazyload_of_the_statement_stays_lazy(books: Engine) -> None:
-    same_as_lazy(
-        books, lambda session, options: [len(each.posts) for each in authors(session, [lazyload(Author.posts), *options])], 6
-    )
+    def walk(session: Session, options: list[Any]) -> Any:
+        return [len(author.posts) for author in walks.authors(session, [lazyload(Author.posts), *options])]
+
+    same_as_lazy(books, walk, 6)
 
 
 @pytest.mark.parametrize("key", ["next", "previous"])
