@@ -31,7 +31,10 @@ _kept: weakref.WeakSet[Engine] = weakref.WeakSet()
 
 _OWN, _TOLD, _BEGAN = "dal.deadline.own", "dal.deadline.told", "dal.deadline.began"
 _SHOWN = 200
-_OWN_TIMEOUT = "SELECT (extract(epoch FROM current_setting('statement_timeout')::interval) * 1000)::bigint"
+_FIRST_TIMEOUT = (
+    "SELECT own, set_config('statement_timeout', CASE WHEN own BETWEEN 1 AND %s THEN own ELSE %s END::text, true) FROM (SELECT"
+    " (extract(epoch FROM current_setting('statement_timeout')::interval) * 1000)::bigint AS own OFFSET 0) AS setting"
+)
 _SET_TIMEOUT = "SELECT set_config('statement_timeout', %s, true)"
 
 
@@ -246,11 +249,12 @@ def _tell_server(connection: Connection, left: float) -> None:
         return
     if connection.dialect.name != "postgresql" or in_autocommit(connection):
         return
-    if _OWN not in connection.info:
-        connection.info[_OWN] = ask(connection, _OWN_TIMEOUT)[0]
-    own = connection.info[_OWN]
     mine = int(left * 1000) + 1
-    _tell(connection, min(own, mine) if own else mine)
+    own = connection.info.get(_OWN)
+    if own is None:
+        connection.info[_OWN] = ask(connection, _FIRST_TIMEOUT, mine, mine)[0]
+    else:
+        _tell(connection, min(own, mine) if own else mine)
     connection.info[_TOLD] = left
 
 
