@@ -39,17 +39,7 @@ GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2"""
 _SERVER = """
 SELECT current_database(), (SELECT count(*) FROM pg_stat_activity WHERE datid IS NOT NULL),
        current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int"""
-_COLUMNS = (
-    "application",
-    "from",
-    "connections",
-    "active",
-    "idle",
-    "in transaction",
-    "on a lock",
-    "longest transaction",
-    "oldest",
-)
+_COLUMNS = ("application", "from", "connections", "active", "idle", "in transaction", "locked out", "transaction", "age")
 
 
 def pool(
@@ -126,9 +116,8 @@ def _numbers(stats: PoolStats) -> RenderableType:
     from rich.table import Table
 
     table = Table(title="a pool with these settings, opened here", title_justify="left", show_header=False)
-    table.add_row(
-        "connections", f"{stats.size} of {stats.min_size}..{stats.max_size}: {stats.in_use} in use, {stats.idle} idle"
-    )
+    sizes = f"{stats.size} (of {stats.min_size} to {stats.max_size})"
+    table.add_row("connections", f"{sizes}, {stats.in_use} in use, {stats.idle} idle")
     table.add_row("opened", f"{stats.opened}, {stats.failed_opens} in vain, {stats.failed_checks} found dead")
     table.add_row("to open one", _time(stats.connecting_seconds / max(1, stats.opened + stats.failed_opens)))
     table.add_row("borrows", f"{stats.acquired}, {stats.timeouts} timed out")

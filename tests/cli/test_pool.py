@@ -68,7 +68,7 @@ def test_a_pool_of_its_own(dal_database: URL) -> None:
     answer = dal_pool(dal_database, "--once", "--warm")
     assert answer.exit_code == 0, answer.output
     assert cells(answer.output, "│ connections")[1].startswith("5 (of 5 to 20)")
-    assert cells(answer.output, "opened")[1] == "5, 0 in vain, 0 found dead"
+    assert cells(answer.output, "│ opened")[1] == "5, 0 in vain, 0 found dead"
 
 
 def test_a_role_that_may_not_see_others(orders: Database, dal_database: URL) -> None:
