@@ -123,7 +123,7 @@ SLOW = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_s
 CASES = (plans(), st.integers(0, 3), walks, st.lists(steps, max_size=3))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=50, deadline=None, suppress_health_check=SLOW)
 @given(*CASES)
 def test_every_policy_gives_the_same_objects(plan: Plan, start: int, walk: Walk, eagerly: Sequence[Sequence[int]]) -> None:
     engine = create_engine("sqlite://")
@@ -132,7 +132,7 @@ def test_every_policy_gives_the_same_objects(plan: Plan, start: int, walk: Walk,
     engine.dispose()
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=6, deadline=None, suppress_health_check=SLOW)
 @given(*CASES)
 def test_also_on_postgresql(shop_engine: Engine, plan: Plan, start: int, walk: Walk, eagerly: Sequence[Sequence[int]]) -> None:
     with shop_engine.connect() as connection, connection.begin() as transaction:
