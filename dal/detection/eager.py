@@ -14,7 +14,8 @@ from dal.detection import _internals, touches
 from dal.detection.groups import Group
 
 if TYPE_CHECKING:
-    from dal.detection.scope import Scope, Statement
+    from dal.detection.scope import Scope
+    from dal.detection.statement import Statement
 
 __all__ = ["EagerLoads", "Expected"]
 

@@ -18,7 +18,8 @@ from sqlalchemy.orm import ORMExecuteState, Session
 
 from dal.detection import _internals
 from dal.detection.callsite import walk
-from dal.detection.scope import Scope, Statement
+from dal.detection.scope import Scope
+from dal.detection.statement import Statement
 
 __all__ = ["active", "attach", "close", "enter", "hold", "leave", "listening", "open_scope"]
 

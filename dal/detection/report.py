@@ -89,8 +89,8 @@ class Report:
         Raises:
             NPlusOneFound: With all findings in its message; also an AssertionError.
         """
-        if self.findings:
-            found = self.findings
+        found = list(self.findings)
+        if found:
             raise NPlusOneFound(
                 f"{len(found)} finding{'s' if len(found) > 1 else ''} in {self.count} statements\n\n"
                 + "\n\n".join(render(finding) for finding in found),

@@ -24,9 +24,8 @@ class Watcher(Protocol):
         """Take note that it was read."""
 
 
-class _Watched(InstrumentedAttribute[Any]):
-    """A mapped attribute that reports its first read."""
-
+class _Watched(InstrumentedAttribute[Any]):  # pyright: ignore[reportIncompatibleVariableOverride]
+    # A mapped attribute that reports its first read; `__doc__` is a name of the class it stands in for.
     __slots__ = ()
     inherit_cache = True
 

@@ -118,7 +118,7 @@ class _Observer:
             raise pytest.UsageError(f"nplusone_threshold = {threshold!r}: write a number, 2 or more")
         self.threshold = int(threshold)
         self.allow: list[str] = list(config.getini("nplusone_allow"))
-        self.reports = [Path(path) for path in config.getoption("--nplusone-report")]
+        self.reports = [Path(path) for path in config.getoption("--nplusone-report") or ()]
         named = config.getoption("--nplusone-baseline") or config.getini("nplusone_baseline")
         self.baseline_path = config.rootpath / named if named else None
         self.scopes: list[ScopeRecord] = []

@@ -18,6 +18,7 @@ from dal.detection.callsite import CallSite, walk
 from dal.detection.groups import Group
 from dal.detection.scope import Scope
 from dal.errors import NPlusOneFound, UsageError
+from dal.repository import Repository
 from tests.detection.scenarios.models import Base, User, seed
 
 
@@ -241,6 +242,16 @@ def test_the_fix_follows_the_path(engine: Engine) -> None:
     fixes = {finding.subject: (finding.fix, finding.alternatives) for finding in report.findings}
     assert fixes["Post.comments"][0] == ".options(selectinload(User.posts).selectinload(Post.comments))"
     assert "policy=eager(User.posts, Post.comments)" in fixes["Post.comments"][1]
+
+
+def test_code_with_repositories_gets_a_policy_to_write(engine: Engine) -> None:
+    with Session(engine) as session, detect() as report:
+        for user in Repository(session, User).list():
+            len(user.posts)
+    (finding,) = report.findings
+    assert finding.fix == "policy=eager(User.posts)"
+    assert finding.loaded_at is not None
+    assert "test_robustness.py" in finding.loaded_at
 
 
 @pytest.mark.parametrize("hook", ["options", "runs"])
