@@ -3,9 +3,9 @@
     python benchmarks/testing.py [--rounds 60] [--work 0.1]
 
 Both run in turn on one embedded server, as the fixtures start it (it does not sync to disk), with one template of 20
-tables. Warm: each test works for `--work` seconds (sleeping, as one that waits for its database), in which the next clone
-is made. Sustained: tests that do nothing, one after the other, so that the pool is never warm; the rate is of databases
-made, used and dropped.
+tables. Warm: a database is ready when a test asks; each test sleeps for `--work` seconds, in which the next clone is made,
+and the figures tell how often that was in time. Sustained: tests that do nothing, one after the other, so that the pool is
+never warm; the rate is of databases made, used and dropped.
 
 Limit: the median time to get a database while warm is under 5 ms.
 """
@@ -61,28 +61,26 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--work", type=float, default=0.1, help="seconds a test takes")
     options = parser.parse_args()
-    warm, plain, pooled_rates, plain_rates = [], [], [], []
+    warm, cold, plain, pooled_rates, plain_rates = [], [], [], [], []
     with EmbeddedServer(temporary=True) as server, Template(server, "bench", fill=schema) as template:
         for _ in range(TURNS):
             with ReadyDatabases(template) as databases:
                 databases.warm_up()
-                warm += use(databases.lease, options.rounds // TURNS, options.work)
+                for _ in range(options.rounds // TURNS):
+                    (warm if databases.stats().idle else cold).extend(use(databases.lease, 1, options.work))
             plain += use(template.clone, options.rounds // TURNS, options.work)
             pooled = ReadyDatabases(template, expected=options.rounds)
             pooled_rates.append(rate(pooled.lease, options.rounds, pooled.close))
             plain_rates.append(rate(template.clone, options.rounds, lambda: None))
     median = statistics.median(warm)
-    print(f"to get a database, {len(warm)} times each, tests of {options.work * 1000:.0f} ms:")
-    for name, times in (("ready", warm), ("cloned", plain)):
-        p95 = sorted(times)[int(len(times) * 0.95)]
-        shown = "   ".join(
-            f"{label} {seconds * 1000:8.3f} ms"
-            for label, seconds in (("median", statistics.median(times)), ("p95", p95), ("max", max(times)))
-        )
-        print(f"  {name:7} {shown}")
+    print(f"to get a database, tests of {options.work * 1000:.0f} ms:")
+    for name, times in (("warm", warm), ("not warm", cold), ("plain clone", plain)):
+        if times:
+            shown = (statistics.median(times), sorted(times)[int(len(times) * 0.95)], max(times))
+            print(f"  {name:12} {len(times):4} x   median, p95, max: {', '.join(f'{each * 1000:.3f}' for each in shown)} ms")
     fast, slow = statistics.median(pooled_rates), statistics.median(plain_rates)
     print(f"sustained, tests of 0 ms: {fast:.1f} databases/s, by plain cloning {slow:.1f} ({fast / slow:.2f} x)")
-    print(f"limit: ready median under {LIMIT * 1000:.0f} ms: {'kept' if median < LIMIT else 'BROKEN'}")
+    print(f"limit: warm median under {LIMIT * 1000:.0f} ms: {'kept' if median < LIMIT else 'BROKEN'}")
     return 0 if median < LIMIT else 1
 
 

@@ -10,10 +10,19 @@ from sqlalchemy import create_engine
 from sqlalchemy.engine import URL, Engine
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from dal.testing import Template
+
 
 @pytest.fixture(scope="session")
 def dal_server_settings() -> Mapping[str, str]:
     return {"wal_level": "logical", "max_connections": "200", "max_replication_slots": "20", "max_wal_senders": "20"}
+
+
+@pytest.fixture
+def dal_database(dal_template: Template) -> Iterator[URL]:
+    """A clone made on the spot: tests here count the threads of the process and measure time, which a pool at work disturbs."""
+    with dal_template.clone() as url:
+        yield url
 
 
 @pytest.fixture
