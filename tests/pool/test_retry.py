@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from dal import ConnectFailed, DeadlineExceeded, PoolTimeout
 from dal.deadlines import limit
 from dal.events import Retried
-from dal.pool.retry import LOCKED, LOST, TABLE, RetryBudget, Retrying, Undone, rule_for, state_of
+from dal.pool.retry import LOCKED, LOST, TABLE, RetryBudget, Retrying, Rule, Undone, rule_for, state_of
 
 ALWAYS = [
     *("40001", "40P01", "40000", "57P01", "57P02", "57P05", "08000", "08003", "08006", "26000", "42P05"),
