@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session
 from sqlalchemy.orm import Session
 
 from dal.loading import Policy
+from dal.loading.tasks import alone
 from dal.repository import Attribute, Criterion, Explanation, Filter, Lock, Order, Path, Repository, Values
 from dal.repository.entities import entity_of
 from dal.repository.generic import argument_of, refuse_unless_session, resolve
@@ -165,7 +166,11 @@ class AsyncRepository(Generic[T]):
         return Repository(session, self._cls, policy=self.policy)
 
     async def _run(self, call: Callable[[Repository[T]], R]) -> R:
-        return await self.session.run_sync(lambda session: call(self._over(session)))
+        def one_task(session: Session) -> R:
+            with alone(session, f"a call of {type(self).__name__}"):
+                return call(self._over(session))
+
+        return await self.session.run_sync(one_task)
 
     async def _yield(self, statement: Select[T]) -> AsyncIterator[T]:
         result = await self.session.stream_scalars(statement)

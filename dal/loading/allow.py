@@ -34,7 +34,7 @@ class AllowList:
         self._names = frozenset(names)
         self._used: set[str] = set()
         for name in self._names:
-            if not _NAME.fullmatch(name):
+            if not isinstance(name, str) or not _NAME.fullmatch(name):
                 raise UsageError(
                     f"{name!r} is not the name of an attribute", hint="write the class and the attribute: User.orders"
                 )

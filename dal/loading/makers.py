@@ -58,7 +58,7 @@ def batched(*, limit: int = 10_000, rows: int = 100_000, ramp: Sequence[int] = (
     """
     if limit == 10_000 and rows == 100_000 and not ramp:
         return _BATCHED
-    for name, number in (("limit", limit), ("rows", rows), *(("ramp", step) for step in ramp)):
+    for name, number in (("limit", limit), ("rows", rows), *(("ramp", step) for step in _several(ramp, "batched(ramp=...)"))):
         if isinstance(number, bool) or not isinstance(number, int) or number < 1:
             raise UsageError(f"batched({name}={number!r}) is not accepted", hint="write a whole number, 1 or more")
     return Policy(mode=Batched(limit, rows, tuple(ramp)))
@@ -106,7 +106,7 @@ def hybrid(*, eager: Iterable[Attribute | tuple[Attribute, ...]], otherwise: Pol
         hybrid(eager=[User.profile], otherwise=batched())
     """
     rest = batched() if otherwise is None else refuse_unless_policy(otherwise, "hybrid(otherwise=...)")
-    return merge([Policy(make_paths(eager)), rest])
+    return merge([Policy(make_paths(_several(eager, "hybrid(eager=...)"))), rest])
 
 
 def strict(
@@ -114,7 +114,7 @@ def strict(
     columns: bool = False,
     only: Only = "all",
     action: Literal["raise", "warn"] = "raise",
-    allow: AllowList | Iterable[str] = (),
+    allow: AllowList | Iterable[str | Attribute] = (),
 ) -> Policy:
     """Refuse to load on the way what the query did not load.
 
@@ -123,7 +123,8 @@ def strict(
         only: `"all"`; `"to_many"` lets to-one relationships load; `"n_plus_one"` lets an object that came alone load
             what it wants, and refuses where others of the same result miss the same.
         action: `"raise"` NotLoaded, or `"warn"` with NotLoadedWarning and load.
-        allow: Attributes that may still be loaded: an `AllowList`, or names such as `"User.orders"`.
+        allow: Attributes that may still be loaded: an `AllowList`, attributes, or names such as
+            `"User.orders"`.
 
     Returns:
         A policy and ORM option.
@@ -139,6 +140,21 @@ def strict(
         raise UsageError(f"strict(only={only!r}) is not accepted", hint=f"write one of {', '.join(get_args(Only))}")
     if action not in {"raise", "warn"}:
         raise UsageError(f"strict(action={action!r}) is not accepted", hint="write 'raise' or 'warn'")
-    if isinstance(allow, str):
-        raise UsageError(f"strict(allow={allow!r}) is not accepted", hint=f"write a list: allow=[{allow!r}]")
-    return Policy(mode=Strict(columns, only, action, allow if isinstance(allow, AllowList) else AllowList(allow)))
+    if not isinstance(columns, bool):
+        raise UsageError(f"strict(columns={columns!r}) is not accepted", hint="write True or False")
+    return Policy(mode=Strict(columns, only, action, _allow_list(allow)))
+
+
+def _allow_list(allow: AllowList | Iterable[str | Attribute]) -> AllowList:
+    if isinstance(allow, AllowList):
+        return allow
+    return AllowList(
+        str(each) if isinstance(each, QueryableAttribute) else each for each in _several(allow, "strict(allow=...)")
+    )
+
+
+def _several(given: Any, where: str) -> list[Any]:
+    """Return the items of what has to be a list."""
+    if isinstance(given, (str, QueryableAttribute)) or not isinstance(given, Iterable):
+        raise UsageError(f"{where}: {given!s} is not a list", hint=f"write [{given!s}]")
+    return list(given)

@@ -114,13 +114,20 @@ def _step(given: object) -> Step:
         raise UsageError(f"{given!r} is a string where an attribute is wanted", hint="write the attribute itself: User.orders")
     prop = getattr(given, "property", None) if isinstance(given, QueryableAttribute) else None
     if not isinstance(prop, (RelationshipProperty, ColumnProperty)):
-        raise UsageError(f"{given!r} is not a mapped relationship or column", hint="write an attribute of a class: User.orders")
+        shown = str(given) if isinstance(given, QueryableAttribute) else repr(given)
+        raise UsageError(f"{shown} is not a mapped relationship or column", hint="write an attribute of a class: User.orders")
+    assert isinstance(given, QueryableAttribute)
+    return _checked(given)
+
+
+def _checked(attribute: QueryableAttribute[Any]) -> QueryableAttribute[Any]:
+    prop = attribute.property
     if isinstance(prop, RelationshipProperty) and prop.lazy in {"dynamic", "write_only"}:
         raise UsageError(
-            f"{given} is mapped lazy={prop.lazy!r} and cannot be loaded as a whole", hint=f"select from it: {prop.key}.select()"
+            f"{attribute} is mapped lazy={prop.lazy!r} and cannot be loaded as a whole",
+            hint=f"select from it: {prop.key}.select()",
         )
-    assert isinstance(given, QueryableAttribute)
-    return given
+    return attribute
 
 
 def _self_referential(step: Step) -> bool:
@@ -194,7 +201,7 @@ def _attribute_of(entity: Any, step: Step, *, at_root: bool) -> QueryableAttribu
     if entity is None:
         return None
     if isinstance(step, Named):
-        return _named(entity, step)
+        return _named(entity, step, at_root=at_root)
     owner: Any = inspect(step.parent)
     if entity.is_aliased_class or owner.is_aliased_class:
         return step if owner is entity else _on_alias(entity, owner, step)
@@ -204,22 +211,28 @@ def _attribute_of(entity: Any, step: Step, *, at_root: bool) -> QueryableAttribu
 
 
 def _on_alias(entity: Any, owner: Any, step: QueryableAttribute[Any]) -> QueryableAttribute[Any] | None:
-    if owner.is_aliased_class or not entity.is_aliased_class or not entity.mapper.isa(owner):
-        return None
-    found: QueryableAttribute[Any] = getattr(entity.entity, step.key)
+    holder = None if owner.is_aliased_class else _holder(entity, owner)
+    found: QueryableAttribute[Any] | None = getattr(holder, step.key, None)
     return found
 
 
-def _named(entity: Any, step: Named) -> QueryableAttribute[Any] | None:
+def _holder(entity: Any, owner: Mapper[Any]) -> Any | None:
+    """Return what carries the attributes of a mapper in an alias: the alias, or its part for a subclass."""
+    if entity.mapper.isa(owner):
+        return entity.entity
+    return getattr(entity.entity, owner.class_.__name__, None) if owner in entity.with_polymorphic_mappers else None
+
+
+def _named(entity: Any, step: Named, *, at_root: bool) -> QueryableAttribute[Any] | None:
     mapper: Mapper[Any] = entity.mapper
-    family = [*mapper.iterate_to_root(), *mapper.self_and_descendants]
-    owner = next((each for each in family if each.class_.__name__ == step.entity), None)
+    below = mapper.self_and_descendants if at_root or entity.is_aliased_class else ()
+    owner = next((each for each in (*mapper.iterate_to_root(), *below) if each.class_.__name__ == step.entity), None)
     if owner is None:
         return None
-    holder = entity.entity if entity.is_aliased_class else owner.class_
     if step.attribute in owner.attrs:
-        attribute: QueryableAttribute[Any] = getattr(holder, step.attribute)
-        return attribute
+        holder = _holder(entity, owner) if entity.is_aliased_class else owner.class_
+        attribute: QueryableAttribute[Any] | None = getattr(holder, step.attribute, None)
+        return None if attribute is None else _checked(attribute)
     near = difflib.get_close_matches(step.attribute, list(owner.attrs.keys()), n=1)
     raise UsageError(
         f"{step} is named by a policy, but {step.entity} has no attribute {step.attribute!r}",
@@ -234,7 +247,11 @@ def _unreachable(path: Path, roots: Sequence[Any], seen: Iterable[Chain]) -> Usa
     broken, at = _break(path, roots)
     reached = sorted({chain.end.class_.__name__ for chain in seen if _is_relationship(chain.attributes[-1])})
     owner = broken.entity if isinstance(broken, Named) else broken.parent.class_.__name__
-    where = f"the path {path} breaks at {broken}: {at} is no {owner}" if len(path.steps) > 1 else f"{broken} hangs on nothing"
+    where = (
+        f"the path {path} breaks at {broken}: {at} is no {owner}"
+        if len(path.steps) > 1
+        else f"{broken} is not reached: nothing before it arrives at {owner}"
+    )
     return UsageError(
         f"{where}; the statement selects {selected}" + (f" and reaches {', '.join(reached)}" if reached else ""),
         hint=f"name a relationship that arrives at {owner} before {broken}, or select {owner}",

@@ -16,7 +16,7 @@ from dal.errors import NotAwaited, UsageError
 from dal.loading import _internals
 from dal.loading.touch import Touch
 
-__all__ = ["one_at_a_time"]
+__all__ = ["alone", "one_at_a_time"]
 
 _loading: WeakKeyDictionary[Session, tuple[object, str]] = WeakKeyDictionary()
 
@@ -37,22 +37,45 @@ def one_at_a_time(touch: Touch) -> Iterator[None]:
         return
     if not _internals.in_greenlet():
         raise NotAwaited(
-            f"{touch.name} is not loaded, and reading it here would have to wait for the database",
-            hint=f"await users.load(found, {touch.name}) before, or await object.awaitable_attrs.{touch.key}, "
-            f"or load it with the query: policy=eager({touch.name})",
+            f"{touch.name} is not loaded, and reading it here would have to wait for the database", hint=_what_to_await(touch)
         )
+    with alone(touch.session, touch.name):
+        yield
+
+
+@contextmanager
+def alone(session: Session, doing: str) -> Iterator[None]:
+    """Keep other tasks off an asyncio session for a block.
+
+    Args:
+        session: The sync session behind it.
+        doing: What the block does, for the error.
+
+    Raises:
+        UsageError: Another task is inside such a block of the same session.
+    """
     task = _internals.current_task()
-    other, name = _loading.get(touch.session, (task, ""))
+    other, busy = _loading.get(session, (task, ""))
     if other is not task:
         raise UsageError(
-            f"two tasks load through one AsyncSession at the same time: {name} and {touch.name}",
-            hint=f"await users.load(found, {touch.name}) fills all of them at once; tasks need a session each",
+            f"two tasks use one AsyncSession at the same time: {busy} and {doing}",
+            hint="await one after the other, or give each task a session; "
+            "await users.load(found, User.orders) fills an attribute of many objects at once",
         )
-    outermost = touch.session not in _loading
+    outermost = session not in _loading
     if outermost:
-        _loading[touch.session] = (task, touch.name)
+        _loading[session] = (task, doing)
     try:
         yield
     finally:
         if outermost:
-            _loading.pop(touch.session, None)
+            _loading.pop(session, None)
+
+
+def _what_to_await(touch: Touch) -> str:
+    if touch.kind == "expired":
+        return "await session.refresh(object), or keep it after a commit with expire_on_commit=False"
+    return (
+        f"await users.load(found, {touch.name}) before, or await object.awaitable_attrs.{touch.key}, "
+        f"or load it with the query: policy=eager({touch.name})"
+    )

@@ -70,7 +70,7 @@ class Child(Base):
         (lambda: batched(ramp=("8",)), "ramp='8'"),  # type: ignore[arg-type]
         (lambda: strict(only="some"), "all, to_many, n_plus_one"),  # type: ignore[arg-type]
         (lambda: strict(action="log"), "'raise' or 'warn'"),  # type: ignore[arg-type]
-        (lambda: strict(allow="User.orders"), r"allow=\['User.orders'\]"),
+        (lambda: strict(allow="User.orders"), r"(?s)allow=.*User\.orders is not a list"),
         (lambda: strict(allow=["orders"]), "'orders' is not the name of an attribute"),
         (lambda: AllowList(["User.orders.items"]), "is not the name of an attribute"),
     ],
@@ -84,20 +84,20 @@ def test_refused_when_made(given: Any, told: str) -> None:
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        (lambda: eager(Order.items), r"Order\.items hangs on nothing; the statement selects User"),
+        (lambda: eager(Order.items), r"Order\.items is not reached: .*; the statement selects User"),
         (
             lambda: eager(User.orders, Item.product),
-            r"Item\.product hangs on nothing; the statement selects User and reaches Order",
+            r"Item\.product is not reached: .*; the statement selects User and reaches Order",
         ),
-        (lambda: eager(Order.items, User.orders), r"Order\.items hangs on nothing"),
+        (lambda: eager(Order.items, User.orders), r"Order\.items is not reached"),
         (
             lambda: eager((User.orders, Item.product)),
             r"the path User\.orders -> Item\.product breaks at Item\.product: Order is no Item",
         ),
         (lambda: eager((Order.items, Item.product)), r"breaks at Order\.items: User is no Order"),
         (lambda: eager((User.name, User.orders)), r"breaks at User\.orders"),
-        (lambda: eager(aliased(User).orders), "hangs on nothing"),
-        (lambda: hybrid(eager=[Product.name]), r"Product\.name hangs on nothing"),
+        (lambda: eager(aliased(User).orders), "is not reached"),
+        (lambda: hybrid(eager=[Product.name]), r"Product\.name is not reached"),
     ],
 )
 def test_refused_when_compiled_and_before_it_is_sent(session: Session, given: Any, told: str) -> None:

@@ -134,8 +134,8 @@ async def test_gather_over_one_session_is_told(library: AsyncSession) -> None:
     )
     refused = [each for each in results if isinstance(each, UsageError)]
     assert refused
-    assert "two tasks load through one AsyncSession at the same time: Author.books and Author.bio" in str(refused[0])
-    assert "a session each" in refused[0].hint
+    assert "two tasks use one AsyncSession at the same time: Author.books and Author.bio" in str(refused[0])
+    assert "give each task a session" in refused[0].hint
     assert len(authors[0].books) == 2
 
 

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 from sqlalchemy import event, inspect, select
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session, raiseload, with_loader_criteria
+from sqlalchemy.pool import NullPool
 
+from dal.asyncio import AsyncRepository
 from dal.errors import UsageError
-from tests.repository.conftest import Door, done
+from tests.repository.conftest import POSTGRESQL, Door, done
 from tests.repository.models import Category, Employee, Engineer, Item, Order, Summary, Tag, Tool, User
 
 PATHS = (User.orders, Order.items)
@@ -212,3 +216,16 @@ async def test_mapped_to_a_subquery(door: Door) -> None:
     summaries = door.repository(Summary)
     assert [each.total for each in await done(summaries.list(order_by=Summary.user_id))] == [15, 16, 17]
     assert await done(summaries.count(Summary.total > 15)) == 2
+
+
+@POSTGRESQL
+async def test_two_tasks_on_one_session_are_told(url: str) -> None:
+    engine = create_async_engine(url, poolclass=NullPool)
+    async with AsyncSession(engine) as session:
+        await session.connection()
+        users = AsyncRepository(session, User)
+        results = await asyncio.gather(users.list(), users.count(), return_exceptions=True)
+        assert isinstance(results[0], list)
+        assert "two tasks use one AsyncSession" in str(results[1])
+        assert await users.count() == len(results[0])
+    await engine.dispose()
