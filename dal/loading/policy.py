@@ -64,11 +64,11 @@ class Policy(_internals.CompileStateOption):
         """Return the same policy, silent about paths that a statement does not reach."""
         return Policy(tuple(path.optional() for path in self.paths), self.mode, self.batch, sealed=self.sealed)
 
-    def _gen_cache_key(self, anon_map: Any, bindparams: list[Any]) -> tuple[Any, ...]:
+    def _gen_cache_key(self, am: Any, bindparams: list[Any]) -> tuple[Any, ...]:
         if not self.paths:
             return (Policy, self.mode is None, self.sealed)
         paths = tuple(
-            (path.depth, path.using, path.required, *(_step_key(step, anon_map, bindparams) for step in path.steps))
+            (path.depth, path.using, path.required, *(_step_key(step, am, bindparams) for step in path.steps))
             for path in self.paths
         )
         return (Policy, self.mode is None, self.sealed, paths)

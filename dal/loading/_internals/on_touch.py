@@ -38,10 +38,20 @@ class _OnTouch(LoaderStrategy):
         if mapped is not None:
             mapped.setup_query(*arguments, **options)
 
-    def create_row_processor(self, context: Any, query_entity: Any, path: Any, loadopt: Any, *rest: Any) -> None:
+    def create_row_processor(
+        self,
+        context: Any,
+        query_entity: Any,
+        path: Any,
+        loadopt: Any,
+        mapper: Any,
+        result: Any,
+        adapter: Any,
+        populators: Any,
+    ) -> None:
         mapped = self._mapped()
         if mapped is not None:
-            mapped.create_row_processor(context, query_entity, path, None, *rest)
+            mapped.create_row_processor(context, query_entity, path, None, mapper, result, adapter, populators)
 
 
 def default_strategy(compile_state: Any, mapper_entities: Sequence[Any] | None) -> None:
