@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from importlib.metadata import entry_points
 
 import pytest
 
 pytest_plugins = ["pytester"]
 
-_INSTALLED = any(entry.value == "dal.testing.nplusone" for entry in entry_points(group="pytest11"))
-_ARGS = ("-q", "-p", "no:cacheprovider", *(() if _INSTALLED else ("-p", "dal.testing.nplusone")))
+_ARGS = ("-q", "-p", "no:cacheprovider", "-p", "dal.testing.nplusone")
 
 APP = """
 from sqlalchemy import ForeignKey, create_engine, select
@@ -67,7 +65,9 @@ def test_bad(session):
 
 
 @pytest.fixture
-def project(pytester: pytest.Pytester) -> pytest.Pytester:
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    # Only the plugins a test names: to load all that happen to be installed takes longer than the tests.
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     pytester.makepyfile(app=APP, test_pages=TESTS)
     pytester.syspathinsert()
     return pytester
@@ -159,7 +159,7 @@ async def test_async(queries):
     assert queries.count == 1
 """
     )
-    result = run(project, "-k", "counted or async", "-o", "asyncio_mode=auto")
+    result = run(project, "-k", "counted or async", "-p", "pytest_asyncio.plugin", "-o", "asyncio_mode=auto")
     result.assert_outcomes(passed=2, deselected=2)
 
 
@@ -215,7 +215,9 @@ def test_baseline_that_is_none(project: pytest.Pytester) -> None:
 
 
 def test_workers_of_xdist_are_merged(project: pytest.Pytester) -> None:
-    result = project.runpytest_subprocess(*_ARGS, "--nplusone=fail", "--nplusone-report=out.json", "-n", "2")
+    result = project.runpytest_subprocess(
+        *_ARGS, "--nplusone=fail", "--nplusone-report=out.json", "-p", "xdist.plugin", "-n", "2"
+    )
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["*User.orders: 3 statements in 1 test*"])
     data = json.loads((project.path / "out.json").read_text(encoding="utf-8"))
