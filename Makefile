@@ -68,4 +68,4 @@ test-docker: $(VENV)/.test ## run the tests against the servers of docker/, for 
 	  docker compose --file docker/compose.yaml down --volumes; exit $$status
 
 clean: ## remove what the other targets made
-	@rm -rf $(VENV) .dal .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.*
+	@rm -rf $(VENV) .venv-sqlalchemy-* .venv-matrix-* .dal .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.*
