@@ -234,9 +234,15 @@ def describe(
 
     Raises:
         ConfigError: The deadline is no duration.
-        UsageError: What is in `retry_on` is no SQLSTATE.
+        UsageError: What is in `retry_on` is no SQLSTATE, or the database has no such isolation level.
     """
     from dal.pool.commit import watch
+
+    known = engine.dialect.get_isolation_level_values(None)  # type: ignore[arg-type]
+    if isolation is not None and isolation not in known:
+        raise UsageError(
+            f"isolation={isolation!r} is no isolation level of {engine.dialect.name}", hint=f"write one of {', '.join(known)}"
+        )
 
     for given in [retry_on] if isinstance(retry_on, str) else retry_on:
         if isinstance(retry_on, str) or not isinstance(given, str) or not _SQLSTATE.fullmatch(given):

@@ -176,6 +176,13 @@ def test_isolation(db: Database) -> None:
         db.run(lambda _: db.unit(isolation="SERIALIZABLE").run(level))
 
 
+def test_an_unknown_isolation_level_is_told_before_anything_runs(db: Database) -> None:
+    with count_statements(db.engine) as sent, pytest.raises(UsageError, match="isolation='SERIAL'") as caught:
+        db.unit(isolation="SERIAL")  # type: ignore[arg-type]
+    assert "SERIALIZABLE" in caught.value.hint
+    assert sent.count == 0
+
+
 def test_a_default_policy_and_the_ones_nearer(url: URL) -> None:
     with Database(url, policy=batched()) as db:
         Base.metadata.create_all(db.engine)
