@@ -22,18 +22,18 @@ from dal.asyncio.engines import make_async_engine
 from dal.asyncio.replicas import AsyncReplica
 from dal.asyncio.units import DOOR, AsyncUnit
 from dal.config import DatabaseConfig, PoolConfig
-from dal.database import configured, embedded_server, given_options, known_policies, merged_session_options
+from dal.database.database import configured, embedded_server, given_options, known_policies, merged_session_options
+from dal.database.reads import retrying_session
+from dal.database.replicas import close_engine, elsewhere, planned, replica_session
+from dal.database.units import Isolation, Trying, describe
 from dal.deadlines import Deadline
 from dal.durations import Duration, seconds
 from dal.errors import UsageError
 from dal.events import Observer
 from dal.loading import Policy
-from dal.reads import retrying_session
-from dal.replicas import close_engine, elsewhere, planned, replica_session
-from dal.units import Isolation, Trying, describe
 
 if TYPE_CHECKING:
-    from dal.health import Health
+    from dal.database.health import Health
 
 __all__ = ["AsyncDatabase"]
 
@@ -54,7 +54,7 @@ class AsyncDatabase:
         policies: Loading policies by name.
         replicas: URLs of streaming replicas, for `db.replica`.
         staleness: How far a replica may be behind to be read from.
-        pgbouncer: Whether the URL leads to PgBouncer in transaction mode; see `dal.pgbouncer`.
+        pgbouncer: Whether the URL leads to PgBouncer in transaction mode; see `dal.database.pgbouncer`.
         engine_options: Further arguments of SQLAlchemy's `create_async_engine()`.
         session_options: Further arguments of SQLAlchemy's `async_sessionmaker()`.
 
@@ -248,7 +248,7 @@ class AsyncDatabase:
     async def gather(self, *statements: Select[Any]) -> tuple[list[Any], ...]: ...
     async def gather(self, *statements: Select[Any]) -> tuple[list[Any], ...]:
         """Run several statements at the same time in one snapshot; see `Database.gather`."""
-        from dal.gathering import Tasks, gathered
+        from dal.database.gathering import Tasks, gathered
 
         engine = self.engine.sync_engine
         return await run_sync(
@@ -257,7 +257,7 @@ class AsyncDatabase:
 
     async def health(self) -> Health:
         """Look whether the database is well; see `Database.health`."""
-        from dal.health import look
+        from dal.database.health import look
 
         self._open()
         found = await run_sync(look, self.engine.sync_engine, self.config.pool, self.url)

@@ -10,7 +10,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from dal.config import PoolConfig
-from dal.engines import check_driver, errors_of_creation, explain_connect_error, pool_options
+from dal.database.engines import check_driver, errors_of_creation, explain_connect_error, pool_options
 
 __all__ = ["make_async_engine"]
 

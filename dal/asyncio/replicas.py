@@ -10,11 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from sqlalchemy.orm import Session
 
 from dal.asyncio.units import DOOR, AsyncUnit
+from dal.database.health import Problem
+from dal.database.lag import ReplicaState
+from dal.database.replicas import Replicas
+from dal.database.units import Isolation, Trying, describe
 from dal.durations import Duration
-from dal.health import Problem
-from dal.lag import ReplicaState
-from dal.replicas import Replicas
-from dal.units import Isolation, Trying, describe
 
 __all__ = ["AsyncReplica"]
 
@@ -23,7 +23,7 @@ _T = TypeVar("_T")
 
 
 class AsyncReplica:
-    """The replicas of an AsyncDatabase, to be read from; see `dal.replicas.Replica`.
+    """The replicas of an AsyncDatabase, to be read from; see `dal.database.replicas.Replica`.
 
     Args:
         sessions: Makes sessions over the replicas.

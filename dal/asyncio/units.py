@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
 from dal.asyncio._bridge import run_sync, wait
-from dal.units import Unit
+from dal.database.units import Unit
 
 __all__ = ["DOOR", "AsyncUnit"]
 

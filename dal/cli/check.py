@@ -17,7 +17,7 @@ from dal.cli.target import ConfigOption, UrlOption, database_config, see_the_app
 
 if TYPE_CHECKING:
     from dal.database import Database
-    from dal.health import Problem
+    from dal.database.health import Problem
 
 __all__ = ["check"]
 
@@ -63,7 +63,7 @@ def check(
 
 
 def _pools(db: Database, instances: int) -> Iterator[Problem]:
-    from dal.health import Problem
+    from dal.database.health import Problem
 
     if db.url.get_backend_name() != "postgresql":
         return
@@ -97,7 +97,7 @@ def _mapping(db: Database, models: str | None) -> Iterator[Problem]:
 
 
 def _schema(db: Database, folder: Path | None) -> Iterator[Problem]:
-    from dal.health import Problem
+    from dal.database.health import Problem
 
     if folder is None and not (_FOLDER / "env.py").is_file():
         return

@@ -11,8 +11,8 @@ from sqlalchemy import Connection, ForeignKeyConstraint, Inspector, MetaData, Ta
 from sqlalchemy.exc import ArgumentError, InvalidRequestError
 from sqlalchemy.orm import registry
 
+from dal.database.health import Problem
 from dal.errors import ConfigError
-from dal.health import Problem
 
 __all__ = ["problems", "read_models"]
 

@@ -13,7 +13,7 @@ from alembic.config import Config
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event
 
 from dal.config import DatabaseConfig
-from dal.engines import check_driver, errors_of_creation, explain_connect_error
+from dal.database.engines import check_driver, errors_of_creation, explain_connect_error
 from dal.migrations.lock import exclusive
 
 __all__ = ["connection", "open_engine"]

@@ -17,9 +17,9 @@ from sqlalchemy.orm import Session
 from dal import CommitUnknown, PoolConfig
 from dal.embedded import EmbeddedServer
 from dal.events import CommitSettled, Retried
+from tests.database.doors import DOORS, Door, open_door
 from tests.faults.conftest import admin, until
 from tests.faults.cuts import CUTS, CommitProxy, Cut
-from tests.units.doors import DOORS, Door, open_door
 
 
 @pytest.fixture(params=DOORS)

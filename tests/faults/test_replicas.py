@@ -17,8 +17,8 @@ from sqlalchemy.orm import Session
 
 from dal import ConfigError, Database, PoolConfig
 from dal.embedded import EmbeddedServer
+from tests.database.doors import DOORS, Door, open_door
 from tests.faults.conftest import admin, until
-from tests.units.doors import DOORS, Door, open_door
 
 SETTINGS = {"max_connections": "60", "max_wal_senders": "10", "synchronous_commit": "on"}
 BOUND = 0.6

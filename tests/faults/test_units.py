@@ -24,8 +24,8 @@ from sqlalchemy.orm import Session
 
 from dal import AsyncDatabase, Database, PoolConfig
 from dal.embedded import EmbeddedServer
+from tests.database.doors import DOORS
 from tests.faults.conftest import admin, application_backends, until
-from tests.units.doors import DOORS
 
 WORKERS = 8
 POOL = PoolConfig(min_pool_size=4, max_pool_size=WORKERS, retry_delay="100ms", retry_attempts=5)

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from sqlalchemy.engine import URL
 
-from tests.units.doors import DOORS, Door, open_door
+from tests.database.doors import DOORS, Door, open_door
 
 
 @pytest.fixture(params=DOORS)

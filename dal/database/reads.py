@@ -16,7 +16,7 @@ from sqlalchemy.engine import Result
 from sqlalchemy.orm import ORMExecuteState, Session
 
 if TYPE_CHECKING:
-    from dal.units import Trying
+    from dal.database.units import Trying
 
 __all__ = ["retrying_session"]
 

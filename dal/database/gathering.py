@@ -19,10 +19,10 @@ from sqlalchemy.orm import Session
 from sqlalchemy.util import await_only, greenlet_spawn
 
 from dal import deadlines
+from dal.database.units import Trying, describe
 from dal.errors import UsageError
 from dal.own_statements import ask
 from dal.repository._internals import needs_unique
-from dal.units import Trying, describe
 
 __all__ = ["Tasks", "Threads", "gathered"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dal.lag import Positions
+from dal.database.lag import Positions
 
 
 def test_nothing_known_is_as_old_as_can_be() -> None:

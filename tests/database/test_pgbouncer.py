@@ -18,9 +18,9 @@ from sqlalchemy.engine import URL
 from sqlalchemy.orm import Session
 
 from dal import ConfigError, Database, DeadlineExceeded
+from dal.database.pgbouncer import behind_pgbouncer
 from dal.embedded import EmbeddedServer
-from dal.pgbouncer import behind_pgbouncer
-from tests.units.doors import Door
+from tests.database.doors import Door
 
 PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 

@@ -21,13 +21,13 @@ from sqlalchemy.orm import Session, SessionTransaction, sessionmaker
 
 from dal import deadlines
 from dal.config import DatabaseConfig, PoolConfig
+from dal.database.health import Problem
+from dal.database.lag import Lag, ReplicaState
+from dal.database.reads import retrying_session
+from dal.database.units import Isolation, Trying, Unit, describe, leave_no_mode
 from dal.durations import Duration, seconds
 from dal.errors import ConfigError, ConnectFailed, PoolTimeout
 from dal.events import OpenFailed, TimedOut
-from dal.health import Problem
-from dal.lag import Lag, ReplicaState
-from dal.reads import retrying_session
-from dal.units import Isolation, Trying, Unit, describe, leave_no_mode
 
 __all__ = ["Plan", "Replica", "Replicas", "close_engine", "elsewhere", "planned", "replica_session"]
 

@@ -21,18 +21,18 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from dal import deadlines
 from dal.config import DatabaseConfig, PoolConfig
+from dal.database.engines import make_engine
+from dal.database.reads import retrying_session
+from dal.database.replicas import Replica, close_engine, elsewhere, planned, replica_session
+from dal.database.units import Isolation, Trying, Unit, describe
 from dal.deadlines import Deadline
 from dal.durations import Duration, seconds
-from dal.engines import make_engine
 from dal.errors import UsageError
 from dal.events import Observer
 from dal.loading import Policies, Policy, named_policies
-from dal.reads import retrying_session
-from dal.replicas import Replica, close_engine, elsewhere, planned, replica_session
-from dal.units import Isolation, Trying, Unit, describe
 
 if TYPE_CHECKING:
-    from dal.health import Health
+    from dal.database.health import Health
 
 __all__ = ["Database"]
 
@@ -53,7 +53,7 @@ class Database:
         policies: Loading policies by name.
         replicas: URLs of streaming replicas, for `db.replica`.
         staleness: How far a replica may be behind to be read from.
-        pgbouncer: Whether the URL leads to PgBouncer in transaction mode; see `dal.pgbouncer`.
+        pgbouncer: Whether the URL leads to PgBouncer in transaction mode; see `dal.database.pgbouncer`.
         engine_options: Further arguments of SQLAlchemy's `create_engine()`.
         session_options: Further arguments of SQLAlchemy's `sessionmaker()`, such as `expire_on_commit`.
 
@@ -364,7 +364,7 @@ class Database:
             ...     db.gather(select(literal(1)), select(literal("a"), literal("b")))
             ([1], [('a', 'b')])
         """
-        from dal.gathering import Threads, gathered
+        from dal.database.gathering import Threads, gathered
 
         return gathered(statements, sessions=self.session, trying=self._trying, engine=self.engine, helpers=Threads)
 
@@ -379,7 +379,7 @@ class Database:
             ...     db.health().ok
             True
         """
-        from dal.health import look
+        from dal.database.health import look
 
         self._open()
         found = look(self.engine, self.config.pool, self.url)
@@ -447,6 +447,6 @@ def given_options(url: URL, options: Mapping[str, Any] | None, pgbouncer: bool) 
     """Return the engine's options that a caller gave, changed for PgBouncer where there is one."""
     if not pgbouncer:
         return options or {}
-    from dal.pgbouncer import behind_pgbouncer
+    from dal.database.pgbouncer import behind_pgbouncer
 
     return behind_pgbouncer(url, options)

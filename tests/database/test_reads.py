@@ -13,7 +13,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from dal import PoolConfig
 from dal.events import Retried
-from tests.units.doors import Door
+from tests.database.doors import Door
 
 Beside = psycopg.Connection[Any]
 

@@ -16,7 +16,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, joinedload, mapped_column, r
 
 from dal import Database, DeadlineExceeded, PoolConfig, UsageError
 from dal.events import Retried
-from tests.units.doors import DOORS, Door, open_door
+from tests.database.doors import DOORS, Door, open_door
 
 Beside = psycopg.Connection[Any]
 

@@ -14,7 +14,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.orm import Session
 
 from dal import Database, PoolConfig
-from tests.units.doors import DOORS, Door, open_door
+from tests.database.doors import DOORS, Door, open_door
 
 
 def told(health: Any) -> str:

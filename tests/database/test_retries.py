@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 from dal import AsyncDatabase, Database, PoolConfig, UsageError
 from dal.events import Retried
 from dal.testing import count_statements
-from tests.units.doors import DOORS, Door, open_door
+from tests.database.doors import DOORS, Door, open_door
 
 Beside = psycopg.Connection[Any]
 

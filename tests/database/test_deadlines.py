@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from dal import ConfigError, Database, DeadlineExceeded, PoolConfig
 from dal.deadlines import Deadline, current, limit
-from tests.units.doors import Door
+from tests.database.doors import Door
 
 Beside = psycopg.Connection[Any]
 

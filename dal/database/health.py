@@ -14,7 +14,7 @@ from sqlalchemy.pool import QueuePool
 
 from dal import deadlines
 from dal.config import PoolConfig
-from dal.engines import UNMAPPED
+from dal.database.engines import UNMAPPED
 from dal.errors import DalError
 from dal.own_statements import ask
 
