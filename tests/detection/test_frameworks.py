@@ -173,18 +173,18 @@ def test_flask_sqlalchemy(tmp_path: Path) -> None:
 
 def test_sqlmodel() -> None:
     sqlmodel = pytest.importorskip("sqlmodel")
-    from tests.detection.hero import Hero, Team
+    from tests.detection.crew import Crew, Sailor
 
     engine = create_engine("sqlite://", poolclass=StaticPool)
-    sqlmodel.SQLModel.metadata.create_all(engine, tables=[Hero.__table__, Team.__table__])  # type: ignore[attr-defined]
+    sqlmodel.SQLModel.metadata.create_all(engine, tables=[Sailor.__table__, Crew.__table__])  # type: ignore[attr-defined]
     with sqlmodel.Session(engine) as session:
-        session.add_all([Team(name=str(number), heroes=[Hero(name="a"), Hero(name="b")]) for number in range(3)])
+        session.add_all([Crew(name=str(number), sailors=[Sailor(name="a"), Sailor(name="b")]) for number in range(3)])
         session.commit()
     with sqlmodel.Session(engine) as session, detect() as report:
-        for team in session.exec(sqlmodel.select(Team)).all():
-            len(team.heroes)
+        for crew in session.exec(sqlmodel.select(Crew)).all():
+            len(crew.sailors)
     (finding,) = report.findings
-    assert (finding.subject, finding.queries) == ("Team.heroes", 3)
+    assert (finding.subject, finding.queries) == ("Crew.sailors", 3)
     engine.dispose()
 
 
