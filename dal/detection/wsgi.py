@@ -13,6 +13,7 @@ from dal.detection import listeners
 from dal.detection.installed import Thresholds
 from dal.detection.panel import with_panel
 from dal.detection.request import EVERYTHING, Settings, Watched
+from dal.errors import UsageError
 from dal.events import Observer
 
 __all__ = ["DetectionMiddleware"]
@@ -126,4 +127,4 @@ def _close(body: Iterable[bytes]) -> None:
 
 
 def _no_write(data: bytes) -> None:
-    raise NotImplementedError("the panel needs a response that is returned, not written; use panel=False")
+    raise UsageError("the panel needs a response that is returned, and this application writes it", hint="panel=False")
