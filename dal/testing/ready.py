@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from dal.errors import ServerError
+from dal.errors import ServerError, UsageError
 from dal.pool import ObjectPool
 
 if TYPE_CHECKING:
@@ -137,6 +137,8 @@ class ReadyDatabases:
         with self._changed:
             # Where dropping is the slower of the two, making waits: the disk does not fill with databases to drop.
             self._changed.wait_for(lambda: self._closing or self._dropping < _BACKLOG)
+            if self._closing:
+                raise UsageError("the ready databases are closed", hint="lease before close()")
             self._making += 1
         try:
             url = self._template.create()

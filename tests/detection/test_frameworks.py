@@ -173,18 +173,18 @@ def test_flask_sqlalchemy(tmp_path: Path) -> None:
 
 def test_sqlmodel() -> None:
     sqlmodel = pytest.importorskip("sqlmodel")
-    from tests.detection.crew import Crew, Sailor
+    from tests.detection.squad import Recruit, Squad
 
     engine = create_engine("sqlite://", poolclass=StaticPool)
-    sqlmodel.SQLModel.metadata.create_all(engine, tables=[Sailor.__table__, Crew.__table__])  # type: ignore[attr-defined]
+    sqlmodel.SQLModel.metadata.create_all(engine, tables=[Recruit.__table__, Squad.__table__])  # type: ignore[attr-defined]
     with sqlmodel.Session(engine) as session:
-        session.add_all([Crew(name=str(number), sailors=[Sailor(name="a"), Sailor(name="b")]) for number in range(3)])
+        session.add_all([Squad(name=str(number), recruits=[Recruit(name="a"), Recruit(name="b")]) for number in range(3)])
         session.commit()
     with sqlmodel.Session(engine) as session, detect() as report:
-        for crew in session.exec(sqlmodel.select(Crew)).all():
-            len(crew.sailors)
+        for squad in session.exec(sqlmodel.select(Squad)).all():
+            len(squad.recruits)
     (finding,) = report.findings
-    assert (finding.subject, finding.queries) == ("Crew.sailors", 3)
+    assert (finding.subject, finding.queries) == ("Squad.recruits", 3)
     engine.dispose()
 
 

@@ -11,6 +11,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 from sqlalchemy.orm import Session
 
+from dal.testing import Template
+
 NAMES = text("SELECT datname FROM pg_database")
 TABLES = text("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
 
@@ -61,15 +63,16 @@ async def test_async_session_commits_into_a_savepoint(dal_async_session: AsyncSe
     assert await dal_async_session.scalar(TABLES) == 1
 
 
-def test_own_database_is_gone_soon_afterwards(engine: Engine) -> None:
-    assert used
+def test_own_database_is_gone_soon_afterwards(dal_template: Template, engine: Engine) -> None:
+    with dal_template.clone() as url, engine.connect() as connection:
+        assert url.database in set(connection.scalars(NAMES))
     with engine.connect() as connection:
-        left, deadline = used, monotonic() + 10
-        while left and monotonic() < deadline:
+        deadline = monotonic() + 10
+        while url.database in set(connection.scalars(NAMES)) and monotonic() < deadline:
             sleep(0.01)
-            left = used & set(connection.scalars(NAMES))
-        assert not left
-        assert engine.url.database in set(connection.scalars(NAMES))
+        names = set(connection.scalars(NAMES))
+    assert url.database not in names
+    assert engine.url.database in names
 
 
 async def test_engines_of_this_suite(engine: Engine, async_engine: AsyncEngine) -> None:
