@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sqlalchemy import StaticPool, create_engine, select
-from sqlalchemy.orm import Session, configure_mappers
+from sqlalchemy.orm import Session
 
 from dal.demo.environment import environment
 from dal.demo.models import Airline, Airport, Base, Flight, Plane, Weather
@@ -22,7 +22,7 @@ def flight(**changed: object) -> Flight:
 
 
 def test_the_mappings_agree_without_a_warning() -> None:
-    configure_mappers()
+    Flight.registry.configure()
     assert set(Base.metadata.tables) == {"airlines", "airports", "planes", "weather", "flights"}
 
 
