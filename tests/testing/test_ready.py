@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from time import monotonic, sleep
@@ -29,8 +30,11 @@ def template(dal_server: Server) -> Iterator[Template]:
 
 
 def clones(server: Server) -> set[str]:
+    """The clones of this process: another worker of the run makes its own on the same server."""
     with connect(server.url()) as connection:
-        found = connection.execute("SELECT datname FROM pg_database WHERE datname LIKE 'ready_template_%'")
+        found = connection.execute(
+            "SELECT datname FROM pg_database WHERE starts_with(datname, %s)", [f"ready_template_{os.getpid()}_"]
+        )
         return {name for (name,) in found}
 
 
