@@ -53,7 +53,11 @@ coverage: $(VENV)/.test ## run the tests and show what they do not reach
 soak: $(VENV)/.test ## run what takes minutes: kills, restarts, freezes, a ledger that must balance
 	@$(PYTEST) -m soak
 
-bench: $(VENV)/.test ## measure against the peers, side by side
+$(VENV)/.bench: $(VENV)/.test
+	@$(BIN)/python -m pip install --quiet -e '.[bench]'
+	@touch $@
+
+bench: $(VENV)/.bench ## measure against the peers, side by side
 	@for file in benchmarks/[a-z]*.py; do $(BIN)/python "$$file" || exit 1; done
 
 sqlalchemy-suite: $(VENV)/.test ## let SQLAlchemy's own ORM tests judge batched loading

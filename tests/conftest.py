@@ -11,6 +11,9 @@ from sqlalchemy.engine import URL, Engine
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from dal.testing import Template
+from tests.mariadb import mariadb
+
+__all__ = ["async_engine", "dal_database", "dal_server_settings", "engine", "mariadb"]
 
 
 @pytest.fixture(scope="session")

@@ -2,14 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import time
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.engine import URL
 from sqlalchemy.orm import Session
@@ -21,49 +13,6 @@ from tests.detection.scenarios.table import TABLE, App
 
 STREAMS = {"inside_yield_per", "in_partitions_of_a_stream", "yield_per_with_selectin"}
 """What a connection of pymysql cannot do: ask something else while it streams."""
-
-
-@pytest.fixture(scope="module")
-def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[URL]:
-    server, setup = shutil.which("mariadbd", path=_paths()), shutil.which("mariadb-install-db", path=_paths())
-    if server is None or setup is None:
-        pytest.skip("mariadb-server is not installed")
-    pytest.importorskip("pymysql", reason="pymysql is not installed")
-    home = tmp_path_factory.mktemp("mariadb")
-    data, socket = home / "data", home / "s"
-    user = ["--user=root"] if os.geteuid() == 0 else []
-    common = ["--no-defaults", f"--datadir={data}", *user]
-    subprocess.run(
-        [setup, *common, "--auth-root-authentication-method=normal", "--skip-test-db"], check=True, capture_output=True
-    )
-    process = subprocess.Popen(
-        [server, *common, f"--socket={socket}", "--skip-networking", f"--pid-file={home / 'pid'}"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        yield _ready(URL.create("mysql+pymysql", "root", database="mysql", query={"unix_socket": str(socket)}), process)
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def _paths() -> str:
-    return os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"))
-
-
-def _ready(url: URL, process: subprocess.Popen[bytes]) -> URL:
-    engine = create_engine(url)
-    socket = Path(str(url.query["unix_socket"]))
-    for _ in range(300):
-        assert process.poll() is None, "the server ended at once"
-        if socket.exists():
-            with engine.begin() as connection:
-                connection.execute(text("CREATE DATABASE shop"))
-            engine.dispose()
-            return url.set(database="shop")
-        time.sleep(0.1)
-    raise AssertionError("the server did not answer within 30 s")
 
 
 def refill(engine: Engine) -> None:
