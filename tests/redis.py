@@ -1,4 +1,4 @@
-"""A real Redis for tests: Debian's or the wheel's server, or `DAL_TEST_REDIS_URL`; tests skip themselves where there is none."""
+"""A real Redis for tests: Debian's server, the wheel's, or `DAL_TEST_REDIS_URL`; without one, tests skip themselves."""
 
 from __future__ import annotations
 
