@@ -270,7 +270,7 @@ class ConnectionPool(Pool):
         self._target.reached = True
         pgconn = getattr(record.driver_connection, "pgconn", None)
         if pgconn is not None:
-            entry.probe = Probe(record.dbapi_connection, pgconn)
+            entry.probe = Probe(record.dbapi_connection, pgconn, threads=not self._dialect.is_async)
         else:
             entry.probe = DriverProbe(record.dbapi_connection, self._dialect.do_ping)  # type: ignore[union-attr]
         if self.config.test_on_borrow:

@@ -6,7 +6,6 @@ belongs to the application: a notification that is waiting stays where it is.
 
 from __future__ import annotations
 
-import select
 from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import Any
@@ -15,11 +14,11 @@ from psycopg import pq
 from psycopg.errors import Error
 
 from dal.pool.entry import Verdict
+from dal.pool.looking import HANG_UP, Look
 from dal.pool.runtime import READ, WRITE, Runtime
 
 __all__ = ["DriverProbe", "Probe"]
 
-_HANG_UP = getattr(select, "POLLRDHUP", 0) | getattr(select, "POLLHUP", 0) | getattr(select, "POLLERR", 0)
 _GOOD_RESULTS = {pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK, pq.ExecStatus.EMPTY_QUERY}
 
 
@@ -29,19 +28,21 @@ class Probe:
     Args:
         dbapi_connection: SQLAlchemy's DBAPI connection, to notice when it is replaced.
         pgconn: libpq's connection.
+        threads: Whether threads share the pool, or the tasks of one event loop.
 
     Attributes:
         peek: Looks at the socket without waiting (called with 0): something is there, so the connection may have ended.
         complaint: What the server said to a ping that it refused.
     """
 
-    __slots__ = ("_look", "_pgconn", "complaint", "dbapi_connection", "peek", "socket")
+    __slots__ = ("_look", "_own", "_pgconn", "complaint", "dbapi_connection", "peek", "socket")
 
-    def __init__(self, dbapi_connection: Any, pgconn: pq.abc.PGconn) -> None:
+    def __init__(self, dbapi_connection: Any, pgconn: pq.abc.PGconn, *, threads: bool) -> None:
         self.dbapi_connection = dbapi_connection
         self._pgconn = pgconn
         self.socket = pgconn.socket
-        self.peek, self._look = _poller(self.socket), _poller(self.socket)
+        self._own, self._look = Look(self.socket, threads=threads), Look(self.socket, threads=threads)
+        self.peek = self._own.poll
         self.complaint = ""
 
     def hung_up(self) -> bool:
@@ -49,8 +50,7 @@ class Probe:
 
         A borrower may take the connection meanwhile, so nothing is read here, and the poll is not the borrower's own.
         """
-        seen = self._look(0)
-        return bool(seen and seen[0][1] & _HANG_UP)
+        return bool(self._look.events() & HANG_UP)
 
     def ping(self, query: bytes, runtime: Runtime, seconds: float) -> Verdict:
         """Send a query and wait for its result.
@@ -121,11 +121,3 @@ class DriverProbe:
         except Exception as error:
             self.complaint = str(error)
             return Verdict.DEAD
-
-
-def _poller(handle: int) -> Any:
-    if hasattr(select, "poll"):
-        poll = select.poll()
-        poll.register(handle, select.POLLIN | select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0))
-        return poll.poll
-    return lambda _: [(found, 0) for found in select.select([handle], [], [], 0)[0]]

@@ -20,7 +20,7 @@ from dal.config import PoolConfig
 from dal.deadlines import limit
 from dal.errors import ConfigError, ConnectFailed, DeadlineExceeded, PoolTimeout, UsageError
 from dal.events import Opened
-from dal.pool import ConnectionPool
+from dal.pool import ConnectionPool, looking
 from dal.pool.maintenance import tick
 
 Make = Callable[..., Engine]
@@ -189,7 +189,8 @@ def test_maintenance_and_borrowers_do_not_disturb_each_other(engine: Make) -> No
     assert (pool_of(made).stats().opened, pool_of(made).stats().closed) == (4, 0)
 
 
-def test_the_background_looks_while_a_borrower_does(engine: Make) -> None:
+def test_the_background_looks_while_a_borrower_does(engine: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(looking, "_libc_poll", None)
     made = engine(min_pool_size=1, max_pool_size=1, test_while_idle=False)
     pool_of(made).warm_up()
     entry = next(iter(pool_of(made)._core.shelf.entries))
