@@ -43,7 +43,7 @@ def expand(paths: Sequence[Path], compile_state: Any, entities: Sequence[Any] | 
     for chain in found:
         if tuple(attribute.property for attribute in chain.attributes) not in own:
             _internals.apply_load(_load(chain, separate=separate), compile_state, entities)
-    if on_touch and not _internals.own_wildcard(options):
+    if on_touch and not _internals.own_wildcard(compile_state):
         _internals.default_strategy(compile_state, entities)
     for root in _internals.roots_of(compile_state, entities):
         watch(root.mapper)

@@ -1,7 +1,8 @@
 """What happens at the first touch of an attribute that the query did not load: the `otherwise` of a policy.
 
-A mode is a small value with one method. `Lazy` and `Mapped` leave it to SQLAlchemy; their siblings are `Batched`
-(batched.py: load it for all objects of the same result) and `Strict` (strict.py: refuse and name the line to write).
+A mode is a small value with one method. `Lazy` leaves it to SQLAlchemy; its siblings are `Batched` (batched.py: load it for
+all objects of the same result) and `Strict` (strict.py: refuse and name the line to write). `LazyRelationships` is what a
+statement's own `lazyload("*")` makes of any of them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any, Protocol
 
 from dal.loading.touch import Touch
 
-__all__ = ["Lazy", "Mode"]
+__all__ = ["Lazy", "LazyRelationships", "Mode"]
 
 
 class Mode(Protocol):
@@ -36,3 +37,23 @@ class Lazy:
     def load(self, touch: Touch) -> Any:
         """Leave the load to SQLAlchemy."""
         return touch.stock()
+
+
+@dataclass(frozen=True, slots=True)
+class LazyRelationships:
+    """One SELECT for each touch of a relationship; columns are left to another mode.
+
+    Args:
+        columns: The other mode.
+    """
+
+    columns: Mode
+
+    @property
+    def name(self) -> str:
+        """The word for it in errors and configuration files."""
+        return self.columns.name
+
+    def load(self, touch: Touch) -> Any:
+        """Leave a relationship to SQLAlchemy, and a column to the other mode."""
+        return touch.stock() if touch.kind == "relationship" else self.columns.load(touch)

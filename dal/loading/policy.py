@@ -10,7 +10,7 @@ Do not make one yourself: `lazy()`, `batched()`, `eager()`, `hybrid()` and `stri
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import inspect
 from sqlalchemy.orm import QueryableAttribute
@@ -18,11 +18,9 @@ from sqlalchemy.orm import QueryableAttribute
 from dal.errors import UsageError
 from dal.loading import _internals
 from dal.loading.expand import expand
+from dal.loading.modes import LazyRelationships, Mode
 from dal.loading.paths import Named, Path, Step
 from dal.loading.touch import Batch
-
-if TYPE_CHECKING:
-    from dal.loading.modes import Mode
 
 __all__ = ["Policy", "merge", "policies_of", "together"]
 
@@ -80,7 +78,7 @@ class Policy(_internals.CompileStateOption):
         # Once for every query, and most of what a policy costs one: hence no call of __init__.
         executed = Policy.__new__(Policy)
         executed.paths = self.paths if self.paths and any(_aliased(path) for path in self.paths) else current.paths
-        executed.mode = current.mode
+        executed.mode = LazyRelationships(current.mode) if current.mode and _internals.all_lazy(context) else current.mode
         executed.batch = current.batch or _internals.shared_of_execution(context, Batch)
         executed.sealed = current.sealed
         return executed

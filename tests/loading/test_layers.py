@@ -11,8 +11,10 @@ from sqlalchemy import Engine, insert, select, text
 from sqlalchemy.engine import URL
 from sqlalchemy.orm import (
     DeclarativeBase,
+    Load,
     Mapped,
     Session,
+    defer,
     joinedload,
     lazyload,
     mapped_column,
@@ -21,6 +23,7 @@ from sqlalchemy.orm import (
     selectinload,
     sessionmaker,
 )
+from sqlalchemy.sql.base import ExecutableOption
 
 from dal import Database, Policy, Repository, batched, eager, hybrid, lazy, strict, using_policy
 from dal.config import DatabaseConfig, PolicyConfig
@@ -133,6 +136,27 @@ def test_the_statements_own_wildcard_wins(session: Session) -> None:
     users = session.scalars(select(User).order_by(User.id).options(selectinload("*"), batched())).all()
     with expect(session, 0):
         assert sum(len(user.orders) + len(user.tags) for user in users) == 15
+
+
+@pytest.mark.parametrize("everything", [lazyload("*"), Load(User).lazyload("*")], ids=["statement", "class"])
+@pytest.mark.parametrize("policy", [batched(), strict()], ids=str)
+def test_the_statements_own_lazy_wildcard_wins_for_relationships(
+    session: Session, everything: ExecutableOption, policy: Policy
+) -> None:
+    for _ in range(2):
+        users = session.scalars(select(User).order_by(User.id).options(everything, policy)).all()
+        with expect(session, LAZY):
+            assert sum(len(user.orders) for user in users) == 9
+        session.expunge_all()
+    users = session.scalars(select(User).order_by(User.id).options(policy)).all()
+    with expect(session, BATCHED) if policy.mode == batched().mode else pytest.raises(NotLoaded):
+        assert sum(len(user.orders) for user in users) == 9
+
+
+def test_a_lazy_wildcard_leaves_columns_to_the_policy(session: Session) -> None:
+    users = session.scalars(select(User).options(defer(User.name), lazyload("*"), batched())).all()
+    with expect(session, 1):
+        assert all(user.name for user in users)
 
 
 def test_eager_over_strict(shop_engine: Engine) -> None:

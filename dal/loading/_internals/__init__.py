@@ -18,6 +18,7 @@ from dal.loading._internals.on_touch import default_strategy
 from dal.loading._internals.select_in import has_pending, selectin_load, selectin_of, set_loaded, shorten_paths
 from dal.loading._internals.sessions import current_task, flushing, in_greenlet, is_async, waits
 from dal.loading._internals.statements import (
+    all_lazy,
     apply_load,
     current_root,
     is_eager,
@@ -38,6 +39,7 @@ __all__ = [
     "CompileStateOption",
     "PassiveFlag",
     "Touched",
+    "all_lazy",
     "apply_load",
     "by_primary_key",
     "current_root",

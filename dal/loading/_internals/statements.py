@@ -10,6 +10,7 @@ from sqlalchemy.orm import InstanceState, Load, ORMExecuteState, RelationshipPro
 from dal.loading._internals.names import SELECT, WildcardLoad
 
 __all__ = [
+    "all_lazy",
     "apply_load",
     "current_root",
     "elements",
@@ -27,6 +28,8 @@ __all__ = [
     "statement_of",
 ]
 
+_ALL_LAZY = "dal_all_lazy"
+_EVERY_RELATIONSHIP = "relationship:*"
 _SUBCLASSES = (("selectinload_polymorphic", True),)
 
 
@@ -99,10 +102,18 @@ def own_subclasses(options: Iterable[Any]) -> bool:
     return any(element.strategy == _SUBCLASSES for element in elements(options))
 
 
-def own_wildcard(options: Iterable[Any]) -> bool:
-    """Tell whether the statement itself has an option such as `lazyload("*")` or `raiseload("*")`."""
-    found: list[Any] = [option for option in options if isinstance(option, WildcardLoad)]
-    return any(str(option.path[0]).startswith("relationship:") for option in found)
+def own_wildcard(compile_state: Any) -> bool:
+    """Tell whether the statement itself has an option such as `raiseload("*")`, and remember whether it is `lazyload("*")`."""
+    options: list[Any] = [option for option in options_of(compile_state.select_statement) if isinstance(option, WildcardLoad)]
+    found = [option for option in options if str(option.path[0]).startswith("relationship:")]
+    if any(option.strategy == SELECT for option in found):
+        compile_state.attributes[_ALL_LAZY] = True
+    return bool(found)
+
+
+def all_lazy(context: Any) -> bool:
+    """Tell whether the statement of an execution has `lazyload("*")`."""
+    return _ALL_LAZY in context.compile_state.attributes
 
 
 def apply_load(load: Any, compile_state: Any, mapper_entities: Sequence[Any] | None) -> None:
@@ -120,12 +131,13 @@ def shared_of_execution(context: Any, make: Callable[[], Any]) -> Any:
 
 
 def named_lazy(state: InstanceState[Any], prop: RelationshipProperty[Any]) -> bool:
-    """Tell whether the statement an object came from has `lazyload()` for one of its relationships."""
+    """Tell whether the statement an object came from has `lazyload()` for one of its relationships, or all of its class."""
     named = [element for element in elements(state.load_options) if element.strategy == SELECT]
     if not named:
         return False
     path = tuple(state.load_path[prop].natural_path[1::2])
-    return any(tuple(element.path.natural_path)[1::2] == path for element in named)
+    meant = (path, (*path[:-1], _EVERY_RELATIONSHIP))
+    return any(tuple(element.path.natural_path)[1::2] in meant for element in named)
 
 
 def is_eager(execution: ORMExecuteState) -> bool:
