@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from dal.loading import _internals
 from dal.loading.touch import Touch
 
 __all__ = ["Lazy", "LazyRelationships", "Mode"]
@@ -36,6 +37,8 @@ class Lazy:
 
     def load(self, touch: Touch) -> Any:
         """Leave the load to SQLAlchemy."""
+        if touch.kind == "relationship":
+            _internals.shorten_paths([touch.state])
         return touch.stock()
 
 
@@ -56,4 +59,4 @@ class LazyRelationships:
 
     def load(self, touch: Touch) -> Any:
         """Leave a relationship to SQLAlchemy, and a column to the other mode."""
-        return touch.stock() if touch.kind == "relationship" else self.columns.load(touch)
+        return (Lazy() if touch.kind == "relationship" else self.columns).load(touch)
