@@ -23,10 +23,13 @@ __all__ = [
     "NotAwaited",
     "NotFound",
     "NotLoaded",
+    "PartFailed",
     "PoolTimeout",
     "ServerError",
+    "StageFailed",
     "UnsupportedError",
     "UsageError",
+    "WorkerLost",
 ]
 
 
@@ -116,6 +119,43 @@ class ConnectFailed(DalError, exc.OperationalError):
 
 class ServerError(DalError):
     """The embedded server cannot be installed, started or stopped here."""
+
+
+class WorkerLost(DalError):
+    """A worker process ended in the middle of its work, or could not be started."""
+
+
+# The work: a function that was handed in raised; its own error is the `__cause__`.
+
+
+class PartFailed(DalError):
+    """One part of a parallel scan failed, and with it the scan.
+
+    Args:
+        message: Which part, and the error.
+        hint: What to check.
+        part: The part, with its number and its bounds.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", part: Any = None) -> None:
+        super().__init__(message, hint=hint)
+        self.part = part
+
+
+class StageFailed(DalError):
+    """One stage of a pipeline failed, and with it the run.
+
+    Args:
+        message: Which stage, at which item, and the error.
+        hint: What to check.
+        stage: The stage's name.
+        item: What it was at; None where that was no single item.
+        report: The report of the run up to there.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", stage: str = "", item: Any = None, report: Any = None) -> None:
+        super().__init__(message, hint=hint)
+        self.stage, self.item, self.report = stage, item, report
 
 
 # The data: the rows are not what the call expects.

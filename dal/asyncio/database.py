@@ -33,7 +33,10 @@ from dal.events import Observer
 from dal.loading import Policy
 
 if TYPE_CHECKING:
+    from dal.asyncio.parallel import AsyncParallel
     from dal.database.health import Health
+    from dal.parallel import Progress
+    from dal.parallel.split import Split
 
 __all__ = ["AsyncDatabase"]
 
@@ -253,6 +256,41 @@ class AsyncDatabase:
         engine = self.engine.sync_engine
         return await run_sync(
             lambda: gathered(statements, sessions=self._sync_session, trying=self._trying, engine=engine, helpers=Tasks)
+        )
+
+    def parallel(
+        self,
+        statement: Select[*tuple[Any, ...]],
+        /,
+        *,
+        by: Any = None,
+        split: Split | None = None,
+        workers: int = 4,
+        parts: int | None = None,
+        processes: bool = False,
+        ordered: bool = True,
+        progress: Callable[[Progress], object] | None = None,
+    ) -> AsyncParallel[Any]:
+        """Describe a pass over many rows, read by several tasks at the same time; see `Database.parallel`."""
+        from dal.asyncio.parallel import AsyncParallel
+        from dal.parallel.parallel import described
+        from dal.parallel.runtime import Tasks
+
+        self._open()
+        return AsyncParallel(
+            described(
+                statement,
+                by=by,
+                split=split,
+                workers=workers,
+                parts=parts,
+                processes=processes,
+                ordered=ordered,
+                progress=progress,
+                sessions=self._sync_session,
+                engine=self.engine.sync_engine,
+                runtime=Tasks,
+            )
         )
 
     async def health(self) -> Health:

@@ -33,6 +33,8 @@ from dal.loading import Policies, Policy, named_policies
 
 if TYPE_CHECKING:
     from dal.database.health import Health
+    from dal.parallel import Parallel, Progress
+    from dal.parallel.split import Split
 
 __all__ = ["Database"]
 
@@ -367,6 +369,87 @@ class Database:
         from dal.database.gathering import Threads, gathered
 
         return gathered(statements, sessions=self.session, trying=self._trying, engine=self.engine, helpers=Threads)
+
+    @overload
+    def parallel(
+        self,
+        statement: Select[_A],
+        /,
+        *,
+        by: Any = None,
+        split: Split | None = None,
+        workers: int = 4,
+        parts: int | None = None,
+        processes: bool = False,
+        ordered: bool = True,
+        progress: Callable[[Progress], object] | None = None,
+    ) -> Parallel[_A]: ...
+    @overload
+    def parallel(
+        self,
+        statement: Select[*tuple[Any, ...]],
+        /,
+        *,
+        by: Any = None,
+        split: Split | None = None,
+        workers: int = 4,
+        parts: int | None = None,
+        processes: bool = False,
+        ordered: bool = True,
+        progress: Callable[[Progress], object] | None = None,
+    ) -> Parallel[Any]: ...
+    def parallel(
+        self,
+        statement: Select[*tuple[Any, ...]],
+        /,
+        *,
+        by: Any = None,
+        split: Split | None = None,
+        workers: int = 4,
+        parts: int | None = None,
+        processes: bool = False,
+        ordered: bool = True,
+        progress: Callable[[Progress], object] | None = None,
+    ) -> Parallel[Any]:
+        """Describe a pass over many rows, cut in parts that several workers read at the same time, all in one snapshot.
+
+        Args:
+            statement: A `select()`, of a mapped class or of columns.
+            by: What it is cut by: a column or expression, or, for physical ranges, a class or table (by default the first).
+            split: "range" of the key, evened by statistics; "hash" of it, which keeps equal keys together; "physical", where
+                the rows lie. By default ranges where `by` is a column, else physical.
+            workers: Threads or processes, and connections; processes need one more. The pool's size is a limit too.
+            parts: How many to aim at; by default 8 a worker, and one a worker for a hash.
+            processes: Give each worker a process: for functions that hold the interpreter, found there by their name.
+            ordered: Give results in the order of the parts, rather than as they come.
+            progress: Called after each part.
+
+        Returns:
+            What to map, fold, write or loop over; nothing runs before. On other databases than PostgreSQL the parts are read
+            one after the other.
+
+        Raises:
+            UsageError: The statement cannot be cut: it has a limit, locks rows, or groups by something else.
+        """
+        from dal.parallel.parallel import Parallel, described
+        from dal.parallel.runtime import Threads
+
+        self._open()
+        return Parallel(
+            described(
+                statement,
+                by=by,
+                split=split,
+                workers=workers,
+                parts=parts,
+                processes=processes,
+                ordered=ordered,
+                progress=progress,
+                sessions=self.session,
+                engine=self.engine,
+                runtime=Threads,
+            )
+        )
 
     def health(self) -> Health:
         """Look whether the database is well.

@@ -22,6 +22,7 @@ from dal import deadlines
 from dal.database.units import Trying, describe
 from dal.errors import UsageError
 from dal.own_statements import ask
+from dal.parallel.snapshot import adopt, begin, export
 from dal.repository._internals import needs_unique
 
 __all__ = ["Tasks", "Threads", "gathered"]
@@ -119,7 +120,7 @@ class Gathering:
         """
         connection = session.connection()
         if connection.dialect.name == "postgresql" and self._most > 1:
-            snapshot = ask(connection, "SELECT pg_export_snapshot()")[0]
+            snapshot = export(connection)
             for _ in range(self._most - 1):
                 self._helpers.start(lambda: self._help(snapshot))
         elif connection.dialect.name == "sqlite":
@@ -135,11 +136,10 @@ class Gathering:
     def _help(self, snapshot: str) -> None:
         try:
             with deadlines.shared(self._deadline), deadlines.limit(_PATIENCE), self._sessions() as session:
-                options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-                connection = session.connection(execution_options=options)
+                connection = begin(session)
                 with deadlines.shared(self._deadline):
                     if self._todo:
-                        ask(connection, f"SET TRANSACTION SNAPSHOT '{snapshot}'")
+                        adopt(connection, snapshot)
                         self._work(session)
         except SQLAlchemyError:
             # A helper that cannot begin leaves its share to the others; what fails in a statement is kept by _work.

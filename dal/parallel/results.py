@@ -1,0 +1,87 @@
+"""What comes out of a parallel scan: to be looped over, folded, listed or written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any, Generic, TypeVar
+
+from dal.errors import UsageError
+from dal.parallel.scan import Scan, Task
+from dal.parallel.writing import writer_for
+
+__all__ = ["UNSET", "ParallelResults", "flattened"]
+
+R = TypeVar("R")
+A = TypeVar("A")
+
+UNSET: Any = object()
+
+
+class ParallelResults(Generic[R]):
+    """Results, made when they are asked for; asking again runs the scan again, in a new snapshot.
+
+    Args:
+        task: What is to be done.
+        flat: Whether a part makes a list of results rather than one.
+    """
+
+    def __init__(self, task: Task, *, flat: bool) -> None:
+        self._task, self._flat = task, flat
+
+    def __iter__(self) -> Iterator[R]:
+        found = Scan(self._task).results()
+        return flattened(found) if self._flat else found
+
+    def list(self) -> list[R]:
+        """Return all results."""
+        return [*self]
+
+    def reduce(self, merge: Callable[[Any, R], Any], initial: Any = UNSET) -> Any:
+        """Fold the results into one, as they come.
+
+        Args:
+            merge: Called with what there is so far and the next result.
+            initial: What to begin with; the first result by default.
+
+        Returns:
+            What `merge` returned last.
+
+        Raises:
+            UsageError: There is nothing to fold and nothing to begin with.
+            PartFailed: A part failed.
+        """
+        folded = initial
+        for result in self:
+            folded = result if folded is UNSET else merge(folded, result)
+        if folded is UNSET:
+            raise UsageError("there was no row to fold", hint="give reduce() what to begin with: reduce(merge, 0)")
+        return folded
+
+    def write(self, target: Any) -> int:
+        """Write the results as they come.
+
+        Args:
+            target: A path that ends in .csv, .jsonl or .parquet, something with `insert(rows)` such as a BulkWriter, or a
+                function that is called with a list of results.
+
+        Returns:
+            How many were written.
+
+        Raises:
+            UsageError: It is nothing that can be written to.
+            PartFailed: A part failed; a file is removed then.
+        """
+        written = 0
+        with writer_for(target) as write, closing(Scan(self._task).results()) as found:  # type: ignore[type-var]
+            for result in found:
+                rows = result if self._flat else [result]
+                write(rows)
+                written += len(rows)
+        return written
+
+
+def flattened(parts: Iterator[Any]) -> Iterator[Any]:
+    """Yield what is in the parts."""
+    for part in parts:
+        yield from part
