@@ -7,7 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dal.asyncio import AsyncDatabase, AsyncObjectPool, AsyncRepository
+    from dal.asyncio import AsyncBulkWriter, AsyncDatabase, AsyncObjectPool, AsyncRepository
+    from dal.bulk import BulkResult, BulkWriter, Rejected
     from dal.config import DatabaseConfig, PolicyConfig, PoolConfig
     from dal.database import Database
     from dal.detection import detect
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
         NotLoaded,
         PartFailed,
         PoolTimeout,
+        RowConflict,
+        RowError,
         ServerError,
         StageFailed,
         UnsupportedError,
@@ -37,9 +40,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AllowList",
+    "AsyncBulkWriter",
     "AsyncDatabase",
     "AsyncObjectPool",
     "AsyncRepository",
+    "BulkResult",
+    "BulkWriter",
     "CommitUnknown",
     "ConfigError",
     "ConnectFailed",
@@ -62,7 +68,10 @@ __all__ = [
     "PoolConfig",
     "PoolStats",
     "PoolTimeout",
+    "Rejected",
     "Repository",
+    "RowConflict",
+    "RowError",
     "ServerError",
     "StageFailed",
     "UnsupportedError",
@@ -79,9 +88,15 @@ __all__ = [
 
 _HOMES = {
     "dal.asyncio": (
+        "AsyncBulkWriter",
         "AsyncDatabase",
         "AsyncRepository",
         "AsyncObjectPool",
+    ),
+    "dal.bulk": (
+        "BulkResult",
+        "BulkWriter",
+        "Rejected",
     ),
     "dal.config": (
         "DatabaseConfig",
@@ -104,6 +119,8 @@ _HOMES = {
         "NotLoaded",
         "PartFailed",
         "PoolTimeout",
+        "RowConflict",
+        "RowError",
         "ServerError",
         "StageFailed",
         "UnsupportedError",

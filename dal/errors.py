@@ -25,6 +25,8 @@ __all__ = [
     "NotLoaded",
     "PartFailed",
     "PoolTimeout",
+    "RowConflict",
+    "RowError",
     "ServerError",
     "StageFailed",
     "UnsupportedError",
@@ -167,6 +169,49 @@ class NotFound(DalError, exc.NoResultFound):
 
 class MultipleFound(DalError, exc.MultipleResultsFound):
     """Exactly one row was asked for and there are several."""
+
+
+class RowError(DalError, exc.DBAPIError):
+    """A row cannot be written as it is; nothing of the call was.
+
+    Args:
+        message: Which row, and what is wrong with it.
+        hint: What to write.
+        position: Its place among the rows given, from 0.
+        column: The attribute at fault, where one is.
+        value: Its value.
+        row: The row as given.
+        sqlstate: PostgreSQL's code for the reason; "" where the row was refused before it was sent.
+        constraint: The constraint that refused it, where one did.
+        orig: The driver's own error.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        position: int,
+        column: str | None = None,
+        value: Any = None,
+        row: Any = None,
+        sqlstate: str = "",
+        constraint: str | None = None,
+        orig: BaseException | None = None,
+    ) -> None:
+        exc.DBAPIError.__init__(self, None, None, orig or Exception(message))
+        self.args = (message,)
+        self.hint = hint
+        self.position = position
+        self.column = column
+        self.value = value
+        self.row = row
+        self.sqlstate = sqlstate
+        self.constraint = constraint
+
+
+class RowConflict(RowError, exc.IntegrityError):
+    """A row breaks a constraint: a unique key, a foreign key, NOT NULL, a CHECK."""
 
 
 # Time: it did not end within its bound.

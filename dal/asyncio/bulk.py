@@ -1,0 +1,168 @@
+"""AsyncBulkWriter: the async door to BulkWriter."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from sqlalchemy import Table
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
+from sqlalchemy.orm import Session
+
+from dal.asyncio._bridge import run_sync, wait
+from dal.bulk.result import BulkResult, Rejected
+from dal.bulk.target import Attribute
+from dal.bulk.writer import BulkWriter, Duplicates, OnError
+
+if TYPE_CHECKING:
+    from dal.asyncio.database import AsyncDatabase
+
+__all__ = ["AsyncBulkWriter"]
+
+T = TypeVar("T")
+
+Rows = Iterable[Any] | AsyncIterable[Any]
+
+
+class AsyncBulkWriter(Generic[T]):
+    """Writes many rows of an entity; see `BulkWriter`. Rows may come from an async generator as well.
+
+    Args:
+        place: An AsyncDatabase, AsyncSession or AsyncConnection.
+        entity: A mapped class, or a Table.
+    """
+
+    def __init__(
+        self, place: AsyncDatabase | AsyncSession | async_scoped_session[Any] | AsyncConnection, entity: type[T] | Table
+    ) -> None:
+        self._writer: BulkWriter[T] = BulkWriter(_sync(place), entity)
+
+    async def insert(
+        self,
+        rows: Rows,
+        *,
+        columns: Sequence[Attribute] | None = None,
+        returning: Sequence[Attribute] | type[T] | None = None,
+        on_error: OnError = "raise",
+        rejects: Callable[[Rejected], object] | None = None,
+        max_rejected: int | None = None,
+    ) -> BulkResult:
+        """Insert rows; see `BulkWriter.insert`."""
+        return await run_sync(
+            self._writer.insert,
+            _iterable(rows),
+            columns=columns,
+            returning=returning,
+            on_error=on_error,
+            rejects=rejects,
+            max_rejected=max_rejected,
+        )
+
+    async def upsert(
+        self,
+        rows: Rows,
+        *,
+        key: Sequence[Attribute],
+        set_: Sequence[Attribute] | None = None,
+        columns: Sequence[Attribute] | None = None,
+        duplicates: Duplicates = "error",
+        returning: Sequence[Attribute] | type[T] | None = None,
+        on_error: OnError = "raise",
+        rejects: Callable[[Rejected], object] | None = None,
+        max_rejected: int | None = None,
+    ) -> BulkResult:
+        """Insert rows, or write them over those that have the same key; see `BulkWriter.upsert`."""
+        return await run_sync(
+            self._writer.upsert,
+            _iterable(rows),
+            key=key,
+            set_=set_,
+            columns=columns,
+            duplicates=duplicates,
+            returning=returning,
+            on_error=on_error,
+            rejects=rejects,
+            max_rejected=max_rejected,
+        )
+
+    async def update(
+        self,
+        rows: Rows,
+        *,
+        key: Sequence[Attribute] | None = None,
+        set_: Sequence[Attribute] | None = None,
+        columns: Sequence[Attribute] | None = None,
+        duplicates: Duplicates = "error",
+        returning: Sequence[Attribute] | type[T] | None = None,
+        on_error: OnError = "raise",
+        rejects: Callable[[Rejected], object] | None = None,
+        max_rejected: int | None = None,
+    ) -> BulkResult:
+        """Update rows by their key; see `BulkWriter.update`."""
+        return await run_sync(
+            self._writer.update,
+            _iterable(rows),
+            key=key,
+            set_=set_,
+            columns=columns,
+            duplicates=duplicates,
+            returning=returning,
+            on_error=on_error,
+            rejects=rejects,
+            max_rejected=max_rejected,
+        )
+
+    async def delete(
+        self,
+        keys: Rows,
+        *,
+        key: Sequence[Attribute] | None = None,
+        on_error: OnError = "raise",
+        rejects: Callable[[Rejected], object] | None = None,
+        max_rejected: int | None = None,
+    ) -> BulkResult:
+        """Delete rows by their key; see `BulkWriter.delete`."""
+        return await run_sync(
+            self._writer.delete, _iterable(keys), key=key, on_error=on_error, rejects=rejects, max_rejected=max_rejected
+        )
+
+
+class _SyncTransactions:
+    """An AsyncDatabase as the sync code sees it, on the bridge."""
+
+    def __init__(self, db: AsyncDatabase) -> None:
+        self._db = db
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        session = self._db.session()
+        with session.sync_session as sync, sync.begin():
+            yield sync
+
+    def run(self, work: Callable[[Session], Any], /) -> Any:
+        return self._db.unit().unit.run(work)
+
+
+def _sync(place: Any) -> Any:
+    if isinstance(place, async_scoped_session):
+        place = place()
+    if isinstance(place, AsyncSession):
+        return place.sync_session
+    if isinstance(place, AsyncConnection):
+        return place.sync_connection
+    return _SyncTransactions(place) if hasattr(place, "unit") else place
+
+
+def _iterable(rows: Rows) -> Iterable[Any]:
+    return _awaited(rows) if isinstance(rows, AsyncIterable) else rows
+
+
+def _awaited(rows: AsyncIterable[Any]) -> Iterator[Any]:
+    source = aiter(rows)
+    while True:
+        try:
+            row = wait(anext(source))
+        except StopAsyncIteration:
+            return
+        yield row

@@ -1,0 +1,163 @@
+"""Applying: the statements that write staged rows into their table, as SQL text.
+
+    INSERT INTO t (...) SELECT ... FROM dal_bulk_1 ORDER BY key
+      ON CONFLICT (key) DO UPDATE SET ... WHERE ... IS DISTINCT FROM ...
+    UPDATE t SET ... FROM dal_bulk_1 AS s WHERE t.key = s.key AND ... IS DISTINCT FROM ...
+
+Rows are sorted by key, so that two writers of the same rows take their locks in the same order. A row that is as it should be
+already is not written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Column
+
+from dal.bulk.context import Context
+from dal.bulk.staging import POSITION, Stage
+
+__all__ = ["Applied", "counted_upsert", "differing", "duplicate_keys", "update", "upsert"]
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What a statement is made of.
+
+    Args:
+        context: The call.
+        part: Which of the target's tables.
+        stage: The staged rows.
+        key: The attributes that tell rows apart.
+        written: The attributes that an update sets.
+        duplicates: "error", or which of several rows with one key counts: "first" or "last".
+    """
+
+    context: Context
+    stage: Stage
+    key: tuple[str, ...]
+    written: tuple[str, ...]
+    duplicates: str = "error"
+    part: int = 0
+
+    def column(self, name: str) -> str:
+        """Return a column's quoted name."""
+        found: str = self.context.quoted([self.context.target.parts[self.part].columns[name]])[0]
+        return found
+
+    def columns(self, names: Sequence[str]) -> list[str]:
+        """Return the quoted names of columns."""
+        return [self.column(name) for name in names]
+
+
+def _source(applied: Applied, within: str) -> str:
+    """Return the staged rows, sorted; one for each key where duplicates are let pass."""
+    stage, key = applied.stage, applied.columns(applied.key)
+    names = ", ".join(applied.columns(stage.names))
+    where = f" WHERE {within}" if within else ""
+    order = ", ".join(key)
+    if applied.duplicates == "error":
+        return f"SELECT {names} FROM {stage.name}{where} ORDER BY {order}"
+    direction = "DESC" if applied.duplicates == "last" else "ASC"
+    return f"SELECT DISTINCT ON ({order}) {names} FROM {stage.name}{where} ORDER BY {order}, {POSITION} {direction}"
+
+
+def upsert(applied: Applied, within: str = "") -> str:
+    """Return the INSERT ... ON CONFLICT.
+
+    Args:
+        applied: What it is made of.
+        within: A condition on the staged rows, such as a range of positions.
+    """
+    context, stage = applied.context, applied.stage
+    key = applied.columns(applied.key)
+    always = any(planned.facts.identity == "a" for planned in context.plan(stage.names).columns)
+    override = " OVERRIDING SYSTEM VALUE" if always else ""
+    head = (
+        f"INSERT INTO {context.table()} AS dal_target ({', '.join(applied.columns(stage.names))}){override} "
+        f"{_source(applied, within)} ON CONFLICT ({', '.join(key)})"
+    )
+    if not applied.written:
+        return f"{head} DO NOTHING"
+    sets, compared = _changes(applied, "excluded")
+    return f"{head} DO UPDATE SET {', '.join(sets)} WHERE {compared}"
+
+
+def counted_upsert(applied: Applied, within: str = "") -> str:
+    """Return an upsert that tells how many rows are new and how many were changed."""
+    return (
+        f"WITH written AS ({upsert(applied, within)} RETURNING (xmax = 0) AS fresh) "
+        "SELECT count(*) FILTER (WHERE fresh), count(*) FILTER (WHERE NOT fresh) FROM written"
+    )
+
+
+def update(applied: Applied, within: str = "") -> str:
+    """Return the UPDATE ... FROM."""
+    sets, compared = _changes(applied, "s")
+    stage = applied.stage
+    source = stage.name
+    if applied.duplicates != "error":
+        source = f"({_source(applied, '')})"
+    match = " AND ".join(f"dal_target.{name} = s.{name}" for name in applied.columns(applied.key))
+    where = f"{match} AND {within}" if within else match
+    head = f"UPDATE {applied.context.table(applied.part)} AS dal_target SET {', '.join(sets)}"
+    return f"{head} FROM {source} AS s WHERE {where} AND {compared}"
+
+
+def differing(parts: Sequence[Applied]) -> str:
+    """Return a query for the number of staged rows that an update of several tables would change."""
+    stage = parts[0].stage
+    joins, conditions = [], []
+    for applied in parts:
+        alias = f"dal_target_{applied.part}"
+        match = " AND ".join(f"{alias}.{name} = s.{name}" for name in applied.columns(applied.key))
+        joins.append(f" JOIN {applied.context.table(applied.part)} AS {alias} ON {match}")
+        if applied.written:
+            conditions.append(_changes(applied, "s", alias)[1])
+    return f"SELECT count(*) FROM {stage.name} AS s{''.join(joins)} WHERE {' OR '.join(conditions)}"
+
+
+def duplicate_keys(key: Sequence[str], stages: Sequence[Stage]) -> str:
+    """Return a query for the positions of rows that share a key, the first of each key in front."""
+    rows = " UNION ALL ".join(f"SELECT {POSITION}, {', '.join(key)} FROM {stage.name}" for stage in stages)
+    return f"SELECT array_agg({POSITION} ORDER BY {POSITION}) FROM ({rows}) AS r GROUP BY {', '.join(key)} HAVING count(*) > 1"
+
+
+def _changes(applied: Applied, source: str, target: str = "dal_target") -> tuple[list[str], str]:
+    """Return what an update sets, and the condition that it changes something."""
+    part = applied.context.target.parts[applied.part]
+    plan = applied.context.plan(applied.written, applied.part)
+    names = applied.columns(applied.written)
+    sets = [f"{name} = {source}.{name}" for name in names]
+    sets += _on_update(applied, part.columns)
+    differs = [
+        _differs(f"{target}.{name}", f"{source}.{name}", planned.facts.comparable)
+        for name, planned in zip(names, plan.columns, strict=True)
+    ]
+    return sets, f"({' OR '.join(differs)})"
+
+
+def _differs(one: str, other: str, comparable: bool) -> str:
+    return f"{one} IS DISTINCT FROM {other}" if comparable else f"{one}::text IS DISTINCT FROM {other}::text"
+
+
+def _on_update(applied: Applied, columns: Any) -> list[str]:
+    """Return what an ordinary UPDATE of SQLAlchemy's would set as well: `onupdate=` in SQL, and a version."""
+    found = []
+    mapper = applied.context.target.mapper
+    for name, column in columns.items():
+        if name in applied.written or name in applied.key:
+            continue
+        if mapper is not None and mapper.version_id_col is column:
+            found.append(f"{applied.column(name)} = dal_target.{applied.column(name)} + 1")
+        elif column.onupdate is not None and column.onupdate.is_clause_element:
+            found.append(f"{applied.column(name)} = {_compiled(applied.context, column)}")
+    return found
+
+
+def _compiled(context: Context, column: Column[Any]) -> str:
+    onupdate: Any = column.onupdate
+    compiled = onupdate.arg.compile(dialect=context.connection.dialect, compile_kwargs={"literal_binds": True})
+    return str(compiled).replace("%%", "%")

@@ -1,0 +1,81 @@
+"""Insert on PostgreSQL: COPY straight into the table, or into the tables of joined inheritance.
+
+Where rows are to come back, or several tables share an id, the ids are taken from their sequence first: then every row is
+known before it is written, and nothing depends on the order in which a statement returns rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dal.bulk.context import Context
+from dal.bulk.filling import allocated, filled, lacking
+from dal.bulk.isolate import isolate
+from dal.bulk.refusal import Refused
+from dal.bulk.rejecting import Rejecting
+from dal.bulk.returning import Returning
+from dal.bulk.rows import Group
+from dal.bulk.sending import Destination, Sending
+from dal.bulk.tally import Tally
+
+__all__ = ["insert"]
+
+
+def insert(
+    context: Context, chunks: Iterator[list[Group]], tally: Tally, rejecting: Rejecting, returning: Returning | None
+) -> None:
+    """Insert rows.
+
+    Args:
+        context: The call.
+        chunks: The rows.
+        tally: Takes the counts.
+        rejecting: What happens to a row that cannot be written.
+        returning: What shall come back, or None.
+
+    Raises:
+        RowError: A row cannot be written, and `rejecting` does not take it.
+    """
+    known = returning is not None or len(context.target.parts) > 1
+    for groups in chunks:
+        for given in groups:
+            group = filled(given, context.target, context.connection)
+            if known:
+                group = allocated(group, context.target, context.facts(), context.wire)
+            _write(context, group, tally, rejecting, returning)
+
+
+def _write(context: Context, group: Group, tally: Tally, rejecting: Rejecting, returning: Returning | None) -> None:
+    lacks = lacking(group, context.target, context.facts())
+    if lacks is not None:
+        for index in range(len(group.values)):
+            rejecting.lacks(group, index, lacks)
+        return
+    bad: set[int] = set()
+
+    def reject(index: int, refused: Refused) -> None:
+        rejecting.reject(group, index, refused)
+        bad.add(index)
+
+    sending = Sending(context, destinations(context, group.names), group.names, group.values)
+    isolate(context.wire, sending, reject, immediate=rejecting.isolates and context.facts().deferred)
+    tally.inserted += len(group.values) - len(bad)
+    if returning is not None:
+        returning.take(group, bad, tally)
+
+
+def destinations(context: Context, names: tuple[str, ...]) -> list[Destination]:
+    """Return the COPY for each table of a target.
+
+    Args:
+        context: The call.
+        names: The attributes that rows carry, in order.
+    """
+    parts = context.target.parts
+    if len(parts) == 1:
+        return [Destination(context.table(), context.plan(names))]
+    found = []
+    for at, part in enumerate(parts):
+        own = [name for name in names if name in part.columns]
+        found.append(Destination(context.table(at), context.plan(own, at), [names.index(name) for name in own]))
+    return found

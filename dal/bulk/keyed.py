@@ -1,0 +1,93 @@
+"""Keyed: what tells the rows of an upsert or update apart, and what two rows with one key mean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from dal.bulk.refusal import Refused
+from dal.bulk.rejecting import Rejecting
+from dal.bulk.rows import Group
+from dal.bulk.target import Target
+
+__all__ = ["Keyed", "picked", "without_keyless"]
+
+
+@dataclass(frozen=True)
+class Keyed:
+    """What an upsert or update is told.
+
+    Args:
+        key: The attributes that tell rows apart.
+        written: The attributes that are set where a row is there already; None for all that a row carries.
+        duplicates: What two rows with one key mean: "error", or which of them counts: "first" or "last".
+    """
+
+    key: tuple[str, ...]
+    written: tuple[str, ...] | None
+    duplicates: str
+
+    def columns_of(self, carried: Sequence[str], target: Target) -> tuple[str, ...]:
+        """Return the attributes that are set, of those that rows carry; a primary key is never."""
+        allowed = carried if self.written is None else [name for name in self.written if name in carried]
+        return tuple(name for name in allowed if name not in self.key and name not in target.key)
+
+    def distinct(self, group: Group, seen: dict[tuple[Any, ...], int], rejecting: Rejecting) -> Group:
+        """Return a group without rows whose key came before.
+
+        Args:
+            group: The rows.
+            seen: The position of each key that came before; added to.
+            rejecting: Takes those that are too many, unless they are let pass.
+        """
+        places = [group.names.index(name) for name in self.key]
+        kept: dict[tuple[Any, ...], int] = {}
+        for index, row in enumerate(group.values):
+            key = tuple(row[place] for place in places)
+            if self.duplicates == "last":
+                kept[key] = index
+            elif key not in seen:
+                kept[key] = index
+                seen[key] = group.positions[index]
+            elif self.duplicates == "error":
+                rejecting.reject(group, index, same_key(self.key, seen[key]))
+        return picked(group, sorted(kept.values()))
+
+
+def same_key(key: Sequence[str], position: int) -> Refused:
+    """Return the refusal of a row whose key another has."""
+    return Refused(None, f"row {position} has the same {', '.join(key)}", column=key[0], sqlstate="21000")
+
+
+def picked(group: Group, kept: Sequence[int]) -> Group:
+    """Return some rows of a group."""
+    if len(kept) == len(group.values):
+        return group
+    return replace(
+        group,
+        positions=[group.positions[index] for index in kept],
+        given=[group.given[index] for index in kept],
+        values=[group.values[index] for index in kept],
+    )
+
+
+def without_keyless(group: Group, key: Sequence[str], rejecting: Rejecting) -> Group | None:
+    """Return a group without the rows that have no key, or None where no row is left.
+
+    Args:
+        group: The rows.
+        key: The attributes that tell rows apart.
+        rejecting: Takes the others.
+    """
+    for name in key:
+        if name not in group.names:
+            for index in range(len(group.values)):
+                rejecting.lacks(group, index, name)
+            return None
+        place = group.names.index(name)
+        for index, row in enumerate(group.values):
+            if row[place] is None:
+                rejecting.lacks(group, index, name)
+        group = picked(group, [index for index, row in enumerate(group.values) if row[place] is not None])
+    return group if group.values else None

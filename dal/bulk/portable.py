@@ -1,0 +1,334 @@
+"""Bulk writes where there is no COPY: SQLite, MariaDB, and PostgreSQL by another driver than psycopg.
+
+SQLAlchemy's own statements do the work: insertmanyvalues, ON CONFLICT and ON DUPLICATE KEY, executemany. What is there
+already is looked up first, so that the same rows count as inserted, updated or unchanged as they would on PostgreSQL. What no
+database names by a line is found by halving.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+from sqlalchemy import Column, Connection, Table, bindparam, select, tuple_
+from sqlalchemy import delete as sql_delete
+from sqlalchemy import insert as sql_insert
+from sqlalchemy import update as sql_update
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
+
+from dal.bulk.halving import halve
+from dal.bulk.keyed import Keyed, without_keyless
+from dal.bulk.refusal import Refused
+from dal.bulk.rejecting import Rejecting
+from dal.bulk.returning import Returning
+from dal.bulk.rows import Group
+from dal.bulk.tally import Tally
+from dal.bulk.target import Part, Target
+from dal.errors import UnsupportedError
+
+__all__ = ["Portable"]
+
+_MODULES = {"sqlite": "sqlite", "postgresql": "postgresql", "mysql": "mysql", "mariadb": "mysql"}
+_TOGETHER = 500
+
+Row = dict[str, Any]
+
+
+class Portable:
+    """A bulk call by SQLAlchemy's own statements.
+
+    Args:
+        connection: The connection, in a transaction.
+        target: Where rows go.
+        tally: Takes the counts.
+        rejecting: What happens to a row that cannot be written.
+        back: What shall come back, or None.
+    """
+
+    def __init__(
+        self, connection: Connection, target: Target, tally: Tally, rejecting: Rejecting, back: Returning | None
+    ) -> None:
+        self._connection = connection
+        self._target = target
+        self._tally = tally
+        self._rejecting = rejecting
+        self._back = back
+
+    @property
+    def computed(self) -> frozenset[str]:
+        """The attributes that only the database writes."""
+        return frozenset(name for name, column in self._target.columns.items() if column.computed is not None)
+
+    def insert(self, chunks: Iterator[list[Group]]) -> None:
+        """Insert rows."""
+        for group in _flat(chunks):
+            lacks = _lacking(group, self._target)
+            if lacks is not None:
+                self._lacks(group, lacks)
+                continue
+            rows = self._rows(group)
+
+            def write(start: int, stop: int, rows: list[Row] = rows) -> None:
+                self._insert(rows[start:stop])
+
+            bad = self._halve(group, write)
+            self._tally.inserted += len(rows) - len(bad)
+            self._return(group, rows, bad)
+
+    def upsert(self, chunks: Iterator[list[Group]], keyed: Keyed) -> None:
+        """Insert rows, or update those that are there."""
+        if len(self._target.parts) > 1:
+            raise UnsupportedError(
+                f"{self._target.name} is kept in several tables, and an upsert writes one",
+                hint="update() the rows that are there and insert() the others",
+            )
+        for group in self._distinct(chunks, keyed):
+            lacks = _lacking(group, self._target)
+            if lacks is not None:
+                self._lacks(group, lacks)
+                continue
+            written = keyed.columns_of(group.names, self._target)
+            rows = _of_part(self._rows(group), self._target.parts[0])
+            there = self._there(group, keyed.key, written)
+            keys = _keys(group, keyed.key)
+            todo = [at for at, key in enumerate(keys) if key not in there or _differs(group, at, written, there[key])]
+            statement = self._upsert(group, keyed.key, written)
+
+            def write(
+                start: int, stop: int, rows: list[Row] = rows, todo: list[int] = todo, statement: Any = statement
+            ) -> None:
+                some = [rows[at] for at in todo[start:stop]]
+                if some:
+                    self._connection.execute(statement, some)
+
+            bad = {todo[at] for at in self._halve(group, write, todo)}
+            self._tally.inserted += sum(keys[at] not in there and at not in bad for at in todo)
+            self._tally.updated += sum(keys[at] in there and at not in bad for at in todo)
+            self._tally.unchanged += len(keys) - len(todo)
+            self._return_keyed(group, keyed.key, bad)
+
+    def update(self, chunks: Iterator[list[Group]], keyed: Keyed) -> None:
+        """Update rows by their key."""
+        for group in self._distinct(chunks, keyed):
+            written = keyed.columns_of(group.names, self._target)
+            there = self._there(group, keyed.key, written)
+            keys = _keys(group, keyed.key)
+            known = [at for at, key in enumerate(keys) if key in there]
+            todo = [at for at in known if _differs(group, at, written, there[keys[at]])]
+
+            def write(
+                start: int, stop: int, group: Group = group, todo: list[int] = todo, written: Sequence[str] = written
+            ) -> None:
+                self._update(group, todo[start:stop], keyed.key, written)
+
+            bad = {todo[at] for at in self._halve(group, write, todo)}
+            self._tally.updated += len(todo) - len(bad)
+            self._tally.unchanged += len(known) - len(todo)
+            self._tally.missing += len(keys) - len(known)
+            self._return_keyed(group, keyed.key, bad | (set(range(len(keys))) - set(known)))
+
+    def delete(self, chunks: Iterator[list[Group]], key: tuple[str, ...]) -> None:
+        """Delete rows by their key."""
+        for given in _flat(chunks):
+            group = without_keyless(given, key, self._rejecting)
+            if group is None:
+                continue
+            keys = list(dict.fromkeys(_keys(group, key)))
+
+            def write(start: int, stop: int, keys: list[Any] = keys) -> None:
+                self._delete(keys[start:stop], key)
+
+            deleted = self._tally.deleted
+            bad = self._halve(group, write)
+            self._tally.missing += len(keys) - len(bad) - (self._tally.deleted - deleted)
+
+    def _insert(self, rows: list[Row]) -> None:
+        root, *others = self._target.parts
+        missing = [name for name in self._target.key if name not in rows[0]]
+        if not missing or not (others or self._back is not None):
+            for part in self._target.parts:
+                self._connection.execute(sql_insert(part.table), _of_part(rows, part))
+            return
+        if not self._connection.dialect.insert_executemany_returning_sort_by_parameter_order:
+            raise UnsupportedError(
+                f"{self._connection.dialect.name} does not tell the ids of many rows", hint="give the primary key with the rows"
+            )
+        columns = [root.columns[name] for name in missing]
+        statement = sql_insert(root.table).returning(*columns, sort_by_parameter_order=True)
+        ids = self._connection.execute(statement, _of_part(rows, root)).all()
+        for row, found in zip(rows, ids, strict=True):
+            row.update(zip(missing, found, strict=True))
+        for part in others:
+            self._connection.execute(sql_insert(part.table), _of_part(rows, part))
+
+    def _upsert(self, group: Group, key: Sequence[str], written: Sequence[str]) -> Any:
+        dialect = self._connection.dialect
+        if dialect.name not in _MODULES:
+            raise UnsupportedError(
+                f"{dialect.name} has no statement that inserts or updates",
+                hint="update() the rows that are there and insert() the others",
+            )
+        # A dialect's module is imported by the engine that uses it, and by nobody else.
+        insert: Any = import_module(f"sqlalchemy.dialects.{_MODULES[dialect.name]}").insert(self._target.table)
+        columns = self._target.columns
+        if dialect.name in {"mysql", "mariadb"}:
+            sets = {columns[name].name: insert.inserted[columns[name].key] for name in written or key}
+            return insert.on_duplicate_key_update({**sets, **self._on_update(written)})
+        elements = [columns[name] for name in key]
+        if not written:
+            return insert.on_conflict_do_nothing(index_elements=elements)
+        sets = {columns[name].name: insert.excluded[columns[name].key] for name in written}
+        return insert.on_conflict_do_update(index_elements=elements, set_={**sets, **self._on_update(written)})
+
+    def _on_update(self, written: Sequence[str]) -> Mapping[str, Any]:
+        found: dict[str, Any] = {}
+        for name, column in self._target.columns.items():
+            if name in written:
+                continue
+            if self._target.mapper is not None and self._target.mapper.version_id_col is column:
+                found[column.name] = column + 1
+            elif column.onupdate is not None:
+                onupdate: Any = column.onupdate
+                found[column.name] = onupdate.arg(None) if onupdate.is_callable else onupdate.arg
+        return found
+
+    def _update(self, group: Group, places: Sequence[int], key: Sequence[str], written: Sequence[str]) -> None:
+        for part in self._target.parts if places else ():
+            own = [name for name in written if name in part.columns]
+            if not own:
+                continue
+            matches = [part.columns[name] == bindparam(f"key_{name}", type_=part.columns[name].type) for name in key]
+            sets = {part.columns[name]: bindparam(f"set_{name}", type_=part.columns[name].type) for name in own}
+            values = [
+                {
+                    f"{prefix}_{name}": group.values[at][group.names.index(name)]
+                    for prefix, names in (("key", key), ("set", own))
+                    for name in names
+                }
+                for at in places
+            ]
+            statement = sql_update(part.table).where(*matches).values({**sets, **self._version(part)})
+            self._connection.execute(statement, values)
+
+    def _version(self, part: Part) -> Mapping[Any, Any]:
+        mapper = self._target.mapper
+        version = None if mapper is None else mapper.version_id_col
+        return {version: version + 1} if isinstance(version, Column) and version.table is part.table else {}
+
+    def _delete(self, keys: Sequence[Any], key: Sequence[str]) -> None:
+        for start in range(0, len(keys), _TOGETHER):
+            some = keys[start : start + _TOGETHER]
+            for part in reversed(self._target.parts):
+                among = _among([part.columns[name] for name in key], some)
+                reached = self._connection.execute(sql_delete(part.table).where(among)).rowcount
+            self._tally.deleted += reached
+
+    def _rows(self, group: Group) -> list[Row]:
+        """Return rows by attribute, with what a mapper adds; SQLAlchemy adds the defaults of columns."""
+        added: Row = {name: value for name, value in self._target.constants.items() if name not in group.names}
+        mapper = self._target.mapper
+        if mapper is not None and isinstance(mapper.version_id_col, Column) and callable(mapper.version_id_generator):
+            name = mapper.get_property_by_column(mapper.version_id_col).key
+            if name not in group.names:
+                added[name] = mapper.version_id_generator(None)
+        return [{**dict(zip(group.names, row, strict=True)), **added} for row in group.values]
+
+    def _there(self, group: Group, key: Sequence[str], written: Sequence[str]) -> dict[tuple[Any, ...], Any]:
+        """Return the rows that are there already: what would be written, by key."""
+        columns = [self._target.columns[name] for name in key]
+        selected = [self._target.columns[name] for name in written]
+        source: Any = self._target.table if self._target.mapper is None else self._target.mapper.selectable
+        found: dict[tuple[Any, ...], Any] = {}
+        keys = _keys(group, key)
+        for start in range(0, len(keys), _TOGETHER):
+            among = _among(columns, keys[start : start + _TOGETHER])
+            statement = select(*columns, *selected).select_from(source).where(among)
+            for row in self._connection.execute(statement):
+                found[tuple(row[: len(key)])] = tuple(row[len(key) :])
+        return found
+
+    def _distinct(self, chunks: Iterator[list[Group]], keyed: Keyed) -> Iterator[Group]:
+        """Return groups whose rows have a key, each another one."""
+        seen: dict[tuple[Any, ...], int] = {}
+        for given in _flat(chunks):
+            group = without_keyless(given, keyed.key, self._rejecting)
+            if group is None:
+                continue
+            yield keyed.distinct(group, seen, self._rejecting)
+
+    def _halve(self, group: Group, write: Any, places: Sequence[int] | None = None) -> set[int]:
+        bad: set[int] = set()
+
+        def reject(index: int, error: Exception) -> None:
+            self._rejecting.reject(group, index if places is None else places[index], _refused(error))
+            bad.add(index)
+
+        number = len(group.values) if places is None else len(places)
+        halve(self._connection, number, write, reject, (DataError, IntegrityError, StatementError))
+        return bad
+
+    def _lacks(self, group: Group, name: str) -> None:
+        for index in range(len(group.values)):
+            self._rejecting.lacks(group, index, name)
+
+    def _return(self, group: Group, rows: list[Row], bad: Collection[int]) -> None:
+        if self._back is not None and rows:
+            names = tuple(rows[0])
+            values = [tuple(row[name] for name in names) if len(row) == len(names) else () for row in rows]
+            self._back.take(Group(names, group.positions, group.given, values), bad, self._tally)
+
+    def _return_keyed(self, group: Group, key: Sequence[str], bad: Collection[int]) -> None:
+        if self._back is not None:
+            self._back.take_by(group, key, bad, self._tally)
+
+
+def _flat(chunks: Iterator[list[Group]]) -> Iterator[Group]:
+    return (group for groups in chunks for group in groups)
+
+
+def _keys(group: Group, key: Sequence[str]) -> list[tuple[Any, ...]]:
+    places = [group.names.index(name) for name in key]
+    return [tuple(row[place] for place in places) for row in group.values]
+
+
+def _differs(group: Group, at: int, written: Sequence[str], there: Sequence[Any]) -> bool:
+    row = group.values[at]
+    return any(row[group.names.index(name)] != value for name, value in zip(written, there, strict=True))
+
+
+def _of_part(rows: list[Row], part: Part) -> list[Row]:
+    names = {name: column.key for name, column in part.columns.items()}
+    return [{names[name]: value for name, value in row.items() if name in names} for row in rows]
+
+
+def _among(columns: Sequence[Column[Any]], keys: Sequence[tuple[Any, ...]]) -> Any:
+    return columns[0].in_([key[0] for key in keys]) if len(columns) == 1 else tuple_(*columns).in_(keys)
+
+
+def _lacking(group: Group, target: Target) -> str | None:
+    """Return an attribute that rows would need, as the mapping has it."""
+    for part in target.parts:
+        for name, column in part.columns.items():
+            given = name in group.names or name in target.constants or column.nullable or column.computed is not None
+            default = column.default is not None or column.server_default is not None or column.identity is not None
+            if not (given or default or _numbered(column, part.table) or name in target.key) and not _is_version(
+                column, target
+            ):
+                return name
+    return None
+
+
+def _numbered(column: Column[Any], table: Table) -> bool:
+    return table.autoincrement_column is column
+
+
+def _is_version(column: Column[Any], target: Target) -> bool:
+    return target.mapper is not None and target.mapper.version_id_col is column
+
+
+def _refused(error: Exception) -> Refused:
+    orig = getattr(error, "orig", None) or error
+    code = "23000" if isinstance(error, IntegrityError) else ""
+    state = getattr(orig, "sqlstate", None) or code
+    return Refused(None, str(orig), sqlstate=state, orig=orig if isinstance(error, DBAPIError) else error)

@@ -1,0 +1,175 @@
+"""Upsert and update on PostgreSQL: rows are staged, checked for keys that come twice, and applied by one statement."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy.exc import DBAPIError
+
+from dal.bulk import apply
+from dal.bulk.context import Context
+from dal.bulk.filling import filled, lacking
+from dal.bulk.keyed import Keyed, same_key, without_keyless
+from dal.bulk.refusal import Refused
+from dal.bulk.rejecting import Rejecting
+from dal.bulk.returning import Returning
+from dal.bulk.rows import Group
+from dal.bulk.staging import POSITION, Stage, Staging
+from dal.bulk.tally import Tally
+from dal.errors import UnsupportedError, UsageError
+
+__all__ = ["update", "upsert"]
+
+_KEPT = 4
+
+
+def upsert(
+    context: Context, chunks: Iterator[list[Group]], keyed: Keyed, tally: Tally, rejecting: Rejecting, back: Returning | None
+) -> None:
+    """Insert rows, or update those that are there.
+
+    Raises:
+        RowError: A row cannot be written, and `rejecting` does not take it.
+        UnsupportedError: The target has several tables.
+    """
+    if len(context.target.parts) > 1:
+        raise UnsupportedError(
+            f"{context.target.name} is kept in several tables, and an upsert writes one",
+            hint="update() the rows that are there and insert() the others",
+        )
+    staging = Staging(context, rejecting, _KEPT)
+    for groups in chunks:
+        for given in groups:
+            group = filled(given, context.target, context.connection)
+            lacks = lacking(group, context.target, context.facts())
+            if lacks is not None:
+                for index in range(len(group.values)):
+                    rejecting.lacks(group, index, lacks)
+            elif kept := without_keyless(group, keyed.key, rejecting):
+                staging.send(given.names, kept)
+    _refuse_duplicates(context, staging, keyed, rejecting)
+    for stage in staging:
+        applied = _applied(context, stage, keyed)
+        try:
+            fresh, changed = context.wire.fetch(apply.counted_upsert(applied))[0]
+        except DBAPIError as error:
+            raise _explained(context, stage, keyed, staging, rejecting, error) from error
+        tally.inserted += fresh
+        tally.updated += changed
+        tally.unchanged += stage.rows - fresh - changed
+        if back is not None:
+            _read_back(context, stage, keyed, back, tally)
+    staging.drop()
+
+
+def update(
+    context: Context, chunks: Iterator[list[Group]], keyed: Keyed, tally: Tally, rejecting: Rejecting, back: Returning | None
+) -> None:
+    """Update rows by their key.
+
+    Raises:
+        RowError: A row cannot be written, and `rejecting` does not take it.
+    """
+    staging = Staging(context, rejecting, _KEPT)
+    for groups in chunks:
+        for group in groups:
+            if kept := without_keyless(group, keyed.key, rejecting):
+                staging.send(group.names, kept)
+    _refuse_duplicates(context, staging, keyed, rejecting)
+    staging.analyze()
+    for stage in staging:
+        parts = _parts(context, stage, keyed)
+        try:
+            changed = 0 if len(parts) == 1 else context.wire.fetch(apply.differing(parts))[0][0]
+            for applied in parts:
+                reached = context.wire.run(apply.update(applied)) if applied.written else 0
+                changed = max(changed, reached)
+        except DBAPIError as error:
+            raise _explained(context, stage, keyed, staging, rejecting, error) from error
+        tally.updated += changed
+        if changed < stage.rows:
+            found = _found(context, stage, keyed)
+            tally.missing += stage.rows - found
+            tally.unchanged += found - changed
+        if back is not None:
+            _read_back(context, stage, keyed, back, tally)
+    staging.drop()
+
+
+def _parts(context: Context, stage: Stage, keyed: Keyed) -> list[apply.Applied]:
+    """Return the update of each table."""
+    whole = _applied(context, stage, keyed)
+    if not whole.written:
+        raise UsageError("the rows carry nothing but their key", hint="give the columns that shall change")
+    parts = context.target.parts
+    for part in parts:
+        if not set(keyed.key) <= set(part.columns):
+            raise UnsupportedError(
+                f"{context.target.name} is kept in several tables, and {part.table.name} has no {keyed.key[0]}",
+                hint="leave key= out: the primary key is in each of them",
+            )
+    return [
+        replace(whole, part=at, written=tuple(name for name in whole.written if context.home(name) == at))
+        for at in range(len(parts))
+    ]
+
+
+def _applied(context: Context, stage: Stage, keyed: Keyed) -> apply.Applied:
+    return apply.Applied(context, stage, keyed.key, keyed.columns_of(stage.carried, context.target), keyed.duplicates)
+
+
+def _refuse_duplicates(context: Context, staging: Staging, keyed: Keyed, rejecting: Rejecting) -> None:
+    if keyed.duplicates != "error" or not len(staging):
+        return
+    columns = context.quoted(context.target.columns[name] for name in keyed.key)
+    found = context.wire.fetch(apply.duplicate_keys(columns, list(staging)))
+    for ((first, *others),) in found:
+        for position in others:
+            _reject(staging, rejecting, position, same_key(keyed.key, first))
+            staging.forget(position)
+
+
+def _reject(staging: Staging, rejecting: Rejecting, position: int, refused: Refused) -> None:
+    held = staging.find(position)
+    if held is not None:
+        rejecting.reject(held[0], held[1], refused)
+    else:
+        rejecting.reject(Group((), [position], [None], [()]), 0, refused)
+
+
+def _found(context: Context, stage: Stage, keyed: Keyed) -> int:
+    match = _match(context, keyed)
+    number: int = context.wire.fetch(f"SELECT count(*) FROM {stage.name} AS s JOIN {context.table()} AS dal_target ON {match}")[
+        0
+    ][0]
+    return number
+
+
+def _match(context: Context, keyed: Keyed) -> str:
+    columns = context.quoted(context.target.columns[name] for name in keyed.key)
+    return " AND ".join(f"dal_target.{name} = s.{name}" for name in columns)
+
+
+def _explained(
+    context: Context, stage: Stage, keyed: Keyed, staging: Staging, rejecting: Rejecting, error: DBAPIError
+) -> BaseException:
+    """Return what to raise for an error of the statement that applies staged rows."""
+    orig: Any = error.orig
+    if getattr(orig, "sqlstate", None) == "42P10":
+        return UsageError(
+            f"{context.target.name} has no unique key of {', '.join(keyed.key)}",
+            hint="key= has to be the columns of a primary key, a unique constraint or a unique index",
+        )
+    return error
+
+
+def _read_back(context: Context, stage: Stage, keyed: Keyed, back: Returning, tally: Tally) -> None:
+    columns = context.quoted(context.target.columns[name] for name in context.target.key)
+    wanted = ", ".join(f"dal_target.{name}" for name in columns)
+    rows = context.wire.fetch(
+        f"SELECT s.{POSITION}, {wanted} FROM {stage.name} AS s JOIN {context.table()} AS dal_target ON {_match(context, keyed)}"
+    )
+    keys = back.loaded(context.target.key, [row[1:] for row in rows])
+    back.take(Group(context.target.key, [row[0] for row in rows], rows, keys), (), tally)

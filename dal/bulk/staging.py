@@ -1,0 +1,136 @@
+"""Staging: rows sent by COPY into a temporary table, from which one statement writes them, sorted by key.
+
+    CREATE TEMP TABLE dal_bulk_1 ON COMMIT DROP AS SELECT 0::int8 AS dal_position, t.id, t.name FROM users AS t WITH NO DATA
+
+The types are the table's own. Rows of different shapes have a staging table each.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dal.bulk.context import Context
+from dal.bulk.isolate import isolate
+from dal.bulk.refusal import Refused
+from dal.bulk.rejecting import Rejecting
+from dal.bulk.rows import Group
+from dal.bulk.sending import Destination, Sending
+
+__all__ = ["POSITION", "Stage", "Staging"]
+
+POSITION = "dal_position"
+_numbers = itertools.count(1)
+
+
+@dataclass
+class Stage:
+    """One temporary table.
+
+    Args:
+        name: Its name.
+        carried: The attributes that its rows carried, in order.
+        names: Those and what was filled in.
+        groups: The groups that were sent, where rows have to be found again.
+        rows: How many rows it has.
+    """
+
+    name: str
+    carried: tuple[str, ...]
+    names: tuple[str, ...]
+    groups: list[Group] = field(default_factory=list)
+    rows: int = 0
+
+
+class Staging:
+    """The staging tables of one call.
+
+    Args:
+        context: The call.
+        rejecting: What happens to rows that cannot be sent.
+        keep: How many chunks are kept, so that a row can be shown when it is refused later.
+    """
+
+    def __init__(self, context: Context, rejecting: Rejecting, keep: int) -> None:
+        self._context = context
+        self._rejecting = rejecting
+        self._keep = keep
+        self._stages: dict[tuple[str, ...], Stage] = {}
+
+    def __iter__(self) -> Iterator[Stage]:
+        return iter(self._stages.values())
+
+    def __len__(self) -> int:
+        return len(self._stages)
+
+    def send(self, carried: tuple[str, ...], group: Group) -> None:
+        """Send a group to the table of its shape.
+
+        Args:
+            carried: What the rows carried before anything was filled in.
+            group: The rows.
+
+        Raises:
+            RowError: A row cannot be sent, and `rejecting` does not take it.
+        """
+        shape = tuple(sorted(carried))
+        if shape not in self._stages:
+            self._stages[shape] = self._made(carried, group.names)
+        stage = self._stages[shape]
+        values = _ordered(group, stage.names)
+        plan = self._context.plan(stage.names)
+        bad = 0
+
+        def reject(index: int, refused: Refused) -> None:
+            nonlocal bad
+            self._rejecting.reject(group, index, refused)
+            bad += 1
+
+        destination = Destination(stage.name, plan, leading=(POSITION,))
+        sending = Sending(self._context, [destination], stage.names, values, group.positions)
+        isolate(self._context.wire, sending, reject, immediate=False)
+        stage.rows += len(values) - bad
+        stage.groups.append(group)
+        del stage.groups[: -self._keep]
+
+    def find(self, position: int) -> tuple[Group, int] | None:
+        """Return the group of a row and its place in it, where it is still held."""
+        for stage in self:
+            for group in stage.groups:
+                if position in group.positions:
+                    return group, group.positions.index(position)
+        return None
+
+    def forget(self, position: int) -> None:
+        """Take a row out again."""
+        for stage in self:
+            stage.rows -= self._context.wire.run(f"DELETE FROM {stage.name} WHERE {POSITION} = {int(position)}")
+
+    def analyze(self) -> None:
+        """Let the planner know how many rows there are."""
+        for stage in self:
+            self._context.wire.run(f"ANALYZE {stage.name}")
+
+    def drop(self) -> None:
+        """Drop the tables, for the sake of those who go on in this transaction."""
+        for stage in self:
+            self._context.wire.run(f"DROP TABLE {stage.name}")
+
+    def _made(self, carried: tuple[str, ...], names: tuple[str, ...]) -> Stage:
+        stage = Stage(f"dal_bulk_{next(_numbers)}", carried, names)
+        context = self._context
+        names_of = context.quoted(planned.column for planned in context.plan(names).columns)
+        columns = ", ".join(f"p{context.home(name)}.{quoted}" for name, quoted in zip(names, names_of, strict=True))
+        tables = ", ".join(f"{context.table(at)} AS p{at}" for at in range(len(context.target.parts)))
+        empty = f"SELECT 0::int8 AS {POSITION}, {columns} FROM {tables} WITH NO DATA"
+        context.wire.run(f"CREATE TEMP TABLE {stage.name} ON COMMIT DROP AS {empty}")
+        return stage
+
+
+def _ordered(group: Group, names: Sequence[str]) -> list[tuple[Any, ...]]:
+    if group.names == names:
+        return group.values
+    places = [group.names.index(name) for name in names]
+    return [tuple(row[place] for place in places) for row in group.values]

@@ -1,0 +1,213 @@
+"""Wire: psycopg below a SQLAlchemy connection, in the same transaction: statements, rows, and COPY.
+
+It works through both doors. On an asyncio connection it has to be used inside SQLAlchemy's greenlet bridge, where
+`AsyncSession.run_sync` puts it; COPY is then awaited block by block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+__all__ = ["BadRow", "Copying", "Wire", "speaks_copy"]
+
+Row = tuple[Any, ...]
+
+
+def speaks_copy(connection: Connection) -> bool:
+    """Tell whether a connection is psycopg's: only then there is COPY."""
+    return connection.dialect.driver in {"psycopg", "psycopg_async"}
+
+
+class BadRow(Exception):
+    """A row that psycopg could not encode.
+
+    Args:
+        index: Its place among the rows of the call.
+        error: What psycopg said.
+    """
+
+    def __init__(self, index: int, error: Exception) -> None:
+        super().__init__(index, error)
+        self.index = index
+        self.error = error
+
+
+class Copying(Protocol):
+    """A COPY that is under way."""
+
+    def write_rows(self, rows: list[Row]) -> None:
+        """Encode and send rows.
+
+        Raises:
+            BadRow: One of them cannot be encoded.
+        """
+        ...
+
+    def write(self, block: bytes | memoryview) -> None:
+        """Send bytes as they are."""
+        ...
+
+
+class Wire:
+    """psycopg below a connection of SQLAlchemy's.
+
+    Args:
+        connection: The connection, in a transaction.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self._proxied: Any = connection.connection
+        self.driver: Any = self._proxied.driver_connection
+        self._asyncio = connection.dialect.is_async
+
+    def run(self, statement: str, values: Sequence[Any] | None = None) -> int:
+        """Send a statement and return how many rows it reached.
+
+        Raises:
+            DBAPIError: It failed.
+        """
+        with self._cursor(statement) as cursor:
+            cursor.execute(statement, values)
+            return int(cursor.rowcount)
+
+    def fetch(self, statement: str, values: Sequence[Any] | None = None) -> list[Row]:
+        """Send a statement and return its rows.
+
+        Raises:
+            DBAPIError: It failed.
+        """
+        with self._cursor(statement) as cursor:
+            cursor.execute(statement, values)
+            return list(cursor.fetchall())
+
+    @contextmanager
+    def copy(self, statement: str, types: Sequence[str] = ()) -> Iterator[Copying]:
+        """Begin a COPY ... FROM STDIN, and end it with the block.
+
+        Args:
+            statement: The COPY.
+            types: psycopg's names of the types of its columns; for binary COPY by rows.
+
+        Raises:
+            DBAPIError: The server refused a row, or the connection was lost.
+        """
+        with self._cursor(statement) as cursor:
+            copying = _AsyncCopying(self._proxied, statement) if self._asyncio else _SyncCopying(cursor, statement)
+            with copying as running:
+                running.expect(types)
+                yield running
+
+    def savepoint(self, name: str = "dal_bulk") -> None:
+        """Set a savepoint."""
+        self.run(f"SAVEPOINT {name}")
+
+    def release(self, name: str = "dal_bulk") -> None:
+        """Keep what was done since a savepoint."""
+        self.run(f"RELEASE {name}")
+
+    def undo(self, name: str = "dal_bulk") -> None:
+        """Take back what was done since a savepoint, and the savepoint."""
+        self.run(f"ROLLBACK TO {name}")
+        self.run(f"RELEASE {name}")
+
+    @contextmanager
+    def _cursor(self, statement: str) -> Iterator[Any]:
+        dbapi: Any = self.connection.dialect.loaded_dbapi
+        cursor = self._proxied.cursor()
+        try:
+            yield cursor
+        except dbapi.Error as error:
+            raise self.translated(error, statement) from error
+        finally:
+            cursor.close()
+
+    def translated(self, error: Exception, statement: str) -> DBAPIError:
+        """Return SQLAlchemy's error for one of psycopg's; a lost connection is invalidated."""
+        dialect = self.connection.dialect
+        dbapi: Any = dialect.loaded_dbapi
+        lost = dialect.is_disconnect(error, self._proxied, None)  # type: ignore[arg-type]
+        if lost:
+            self.connection.invalidate(error)
+        made: Any = DBAPIError.instance(statement, None, error, dbapi.Error, connection_invalidated=lost, dialect=dialect)
+        found: DBAPIError = made
+        return found
+
+
+class _SyncCopying:
+    def __init__(self, cursor: Any, statement: str) -> None:
+        self._entered: AbstractContextManager[Any] = cursor.copy(statement)
+
+    def __enter__(self) -> Self:
+        self._copy = self._entered.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._entered.__exit__(kind, error, trace)
+
+    def expect(self, types: Sequence[str]) -> None:
+        if types:
+            self._copy.set_types(types)
+
+    def write_rows(self, rows: list[Row]) -> None:
+        write, remaining = self._copy.write_row, iter(rows)
+        try:
+            for row in remaining:
+                write(row)
+        except Exception as error:
+            raise _bad_row(rows, remaining, error) from error
+
+    def write(self, block: bytes | memoryview) -> None:
+        self._copy.write(block)
+
+
+class _AsyncCopying:
+    def __init__(self, proxied: Any, statement: str) -> None:
+        self._adapted = proxied.dbapi_connection
+        self._statement = statement
+
+    def __enter__(self) -> Self:
+        async def begin(driver: Any) -> None:
+            self._entered = driver.cursor().copy(self._statement)
+            self._copy = await self._entered.__aenter__()
+
+        self._adapted.run_async(begin)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._adapted.run_async(lambda driver: self._entered.__aexit__(kind, error, trace))
+
+    def expect(self, types: Sequence[str]) -> None:
+        if types:
+            self._copy.set_types(types)
+
+    def write_rows(self, rows: list[Row]) -> None:
+        remaining = iter(rows)
+
+        async def write(driver: Any) -> None:
+            write = self._copy.write_row
+            for row in remaining:
+                await write(row)
+
+        try:
+            self._adapted.run_async(write)
+        except Exception as error:
+            raise _bad_row(rows, remaining, error) from error
+
+    def write(self, block: bytes | memoryview) -> None:
+        self._adapted.run_async(lambda driver: self._copy.write(block))
+
+
+def _bad_row(rows: list[Row], remaining: Any, error: Exception) -> Exception:
+    """Tell an error of encoding from one of sending: only the former names a row."""
+    from psycopg import OperationalError
+
+    if isinstance(error, OperationalError):
+        return error
+    return BadRow(len(rows) - remaining.__length_hint__() - 1, error)

@@ -1,0 +1,270 @@
+"""BulkWriter: many rows at the speed of COPY, in the caller's transaction or in its own.
+
+    BulkWriter(db, Flight).insert(rows)        # its own transaction, run again after a transient fault
+    BulkWriter(session, Flight).insert(rows)   # inside the caller's, as a savepoint; the caller commits
+
+Relationships and cascades are not looked at: a bulk write sees columns. For a handful of objects with their related ones,
+`session.add()` is the right call; for single rows that come from many threads, BatchWriter.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Generic, Literal, TypeVar
+
+from sqlalchemy import Connection, Table
+from sqlalchemy.orm import Session, scoped_session
+
+from dal.bulk.catalog import TableFacts
+from dal.bulk.context import Context
+from dal.bulk.delete import scalars_as_tuples
+from dal.bulk.keyed import Keyed
+from dal.bulk.portable import Portable
+from dal.bulk.postgres import Postgres
+from dal.bulk.rejecting import Rejecting, checked_on_error
+from dal.bulk.result import BulkResult, Rejected
+from dal.bulk.returning import Returning
+from dal.bulk.rows import Group, Reader, read
+from dal.bulk.scope import Scope, Transactions
+from dal.bulk.sessions import expire
+from dal.bulk.tally import Tally
+from dal.bulk.target import Attribute, target_of
+from dal.bulk.wire import speaks_copy
+from dal.errors import UsageError
+
+__all__ = ["BulkWriter", "OnError"]
+
+T = TypeVar("T")
+
+OnError = Literal["raise", "reject"]
+Duplicates = Literal["error", "first", "last"]
+Work = Callable[["Postgres | Portable", Iterator[list[Group]]], None]
+
+CHUNK = 10_000
+"""Rows that are held, and sent by one COPY, at a time."""
+_ISOLATING = 2_000
+"""The same where bad rows are to be found among them."""
+
+
+class BulkWriter(Generic[T]):
+    """Writes many rows of an entity.
+
+    Args:
+        place: A Database: each call is a transaction of its own. Or a Session or Connection: each call is a savepoint in the
+            caller's transaction, after the session has flushed what waits in it.
+        entity: A mapped class, or a Table.
+
+    Raises:
+        UsageError: One of them is something else.
+
+    Example:
+        >>> from dal import BulkWriter, Database
+        >>> with Database(url) as db:
+        ...     BulkWriter(db, User).insert([{"name": "ada"}, {"name": "bob"}]).inserted
+        2
+    """
+
+    def __init__(self, place: Transactions | Session | scoped_session[Any] | Connection, entity: type[T] | Table) -> None:
+        self.target = target_of(entity)
+        self._scope = Scope(place, self.target)
+        self._known: dict[str, TableFacts] = {}
+
+    def insert(
+        self,
+        rows: Iterable[Any],
+        *,
+        columns: Sequence[Attribute] | None = None,
+        returning: Sequence[Attribute] | type[T] | None = None,
+        on_error: OnError = "raise",
+        rejects: Callable[[Rejected], object] | None = None,
+        max_rejected: int | None = None,
+    ) -> BulkResult:
+        """Insert rows.
+
+        Args:
+            rows: Dicts, tuples, dataclasses, msgspec or pydantic objects, ORM objects, or a generator of these.
+            columns: What the places of a tuple mean.
+            returning: Columns of the rows that shall come back in `result.rows`, or the entity for whole objects.
+            on_error: "raise": the first bad row ends the call and nothing is written. "reject": all good rows are written.
+            rejects: Called with each rejected row as well.
+            max_rejected: How many rows may be rejected before the call ends after all.
+
+        Returns:
+            What was done.
+
+        Raises:
+            RowError: A row cannot be written; RowConflict where it breaks a constraint.
+            UsageError: A row is of a kind or has a column that the entity does not know.
+        """
+        return self._run(
+            lambda route, chunks: route.insert(chunks), rows, columns, returning, on_error, rejects, max_rejected, fresh=True
+        )
+
+    def upsert(
+        self,
+        rows: Iterable[Any],
+        *,
+        key: Sequence[Attribute],
+        set_: Sequence[Attribute] | None = None,
+        columns: Sequence[Attribute] | None = None,
+        duplicates: Duplicates = "error",
+        returning: Sequence[Attribute] | type[T] | None = None,
+        on_error: OnError = "raise",
+        rejects: Callable[[Rejected], object] | None = None,
+        max_rejected: int | None = None,
+    ) -> BulkResult:
+        """Insert rows, or write them over those that have the same key; a row that is as it should be is left alone.
+
+        Args:
+            rows: As for `insert`.
+            key: The columns of a unique key.
+            set_: The columns that are written over; by default all that a row carries.
+            columns: What the places of a tuple mean.
+            duplicates: What two rows with one key mean: "error", or which of them counts.
+            returning: As for `insert`.
+            on_error: As for `insert`.
+            rejects: As for `insert`.
+            max_rejected: As for `insert`.
+
+        Returns:
+            What was done: inserted, updated, unchanged.
+        """
+        keyed = self._keyed(key, set_, duplicates)
+        return self._run(
+            lambda route, chunks: route.upsert(chunks, keyed),
+            rows,
+            columns,
+            returning,
+            on_error,
+            rejects,
+            max_rejected,
+            fresh=False,
+        )
+
+    def update(
+        self,
+        rows: Iterable[Any],
+        *,
+        key: Sequence[Attribute] | None = None,
+        set_: Sequence[Attribute] | None = None,
+        columns: Sequence[Attribute] | None = None,
+        duplicates: Duplicates = "error",
+        returning: Sequence[Attribute] | type[T] | None = None,
+        on_error: OnError = "raise",
+        rejects: Callable[[Rejected], object] | None = None,
+        max_rejected: int | None = None,
+    ) -> BulkResult:
+        """Update rows by their key, each to values of its own; columns that a row does not carry stay as they are.
+
+        Args:
+            rows: As for `insert`.
+            key: The columns that tell rows apart; the primary key by default.
+            set_: The columns that are written; by default all that a row carries.
+            columns: What the places of a tuple mean.
+            duplicates: What two rows with one key mean: "error", or which of them counts.
+            returning: As for `insert`.
+            on_error: As for `insert`.
+            rejects: As for `insert`.
+            max_rejected: As for `insert`.
+
+        Returns:
+            What was done: updated, unchanged, and missing for rows whose key the table does not have.
+        """
+        keyed = self._keyed(self.target.key if key is None else key, set_, duplicates)
+        return self._run(
+            lambda route, chunks: route.update(chunks, keyed),
+            rows,
+            columns,
+            returning,
+            on_error,
+            rejects,
+            max_rejected,
+            fresh=False,
+        )
+
+    def delete(
+        self,
+        keys: Iterable[Any],
+        *,
+        key: Sequence[Attribute] | None = None,
+        on_error: OnError = "raise",
+        rejects: Callable[[Rejected], object] | None = None,
+        max_rejected: int | None = None,
+    ) -> BulkResult:
+        """Delete rows by their key.
+
+        Args:
+            keys: Values of the key; tuples where it has several columns; or dicts or objects that carry it.
+            key: The columns that tell rows apart; the primary key by default.
+            on_error: As for `insert`.
+            rejects: As for `insert`.
+            max_rejected: As for `insert`.
+
+        Returns:
+            What was done: deleted, and missing for keys that the table does not have.
+        """
+        names = self.target.listed(self.target.key if key is None else key, "key")
+
+        return self._run(
+            lambda route, chunks: route.delete(chunks, names),
+            scalars_as_tuples(keys) if not _again(keys) else list(scalars_as_tuples(keys)),
+            names,
+            None,
+            on_error,
+            rejects,
+            max_rejected,
+            fresh=False,
+        )
+
+    def _keyed(self, key: Any, written: Any, duplicates: str) -> Keyed:
+        if duplicates not in {"error", "first", "last"}:
+            raise UsageError(f"duplicates={duplicates!r} is not known", hint='write "error", "first" or "last"')
+        names = self.target.listed(key, "key")
+        return Keyed(names, None if written is None else self.target.listed(written, "set_"), duplicates)
+
+    def _run(
+        self,
+        work: Work,
+        rows: Iterable[Any],
+        columns: Sequence[Attribute] | None,
+        returning: Any,
+        on_error: OnError,
+        rejects: Callable[[Rejected], object] | None,
+        max_rejected: int | None,
+        *,
+        fresh: bool,
+    ) -> BulkResult:
+        started = time.perf_counter()
+        isolates = checked_on_error(on_error)
+        names = None if columns is None else self.target.listed(columns, "columns")
+
+        def once(connection: Connection, session: Session | None) -> Tally:
+            tally = Tally()
+            rejecting = Rejecting(self.target.name, tally, isolates, max_rejected, rejects)
+            back = self._returning(returning, connection, session)
+            route: Postgres | Portable
+            if speaks_copy(connection):
+                route = Postgres(Context(connection, self.target, self._known), tally, rejecting, back)
+            else:
+                route = Portable(connection, self.target, tally, rejecting, back)
+            reader = Reader(self.target, names, fresh=fresh, computed=route.computed)
+            work(route, read(rows, reader, _ISOLATING if isolates else CHUNK))
+            if session is not None and not fresh:
+                expire(session, self.target)
+            return tally
+
+        tally = self._scope.run(once, again=_again(rows))
+        return tally.result(time.perf_counter() - started)
+
+    def _returning(self, wanted: Any, connection: Connection, session: Session | None) -> Returning | None:
+        if wanted is None:
+            return None
+        mapper = self.target.mapper
+        names = None if mapper is not None and wanted is mapper.class_ else self.target.listed(wanted, "returning")
+        return Returning(names, None if self._scope.commits else session, connection, self.target)
+
+
+def _again(rows: object) -> bool:
+    """Tell whether rows can be read a second time."""
+    return isinstance(rows, Sequence)
