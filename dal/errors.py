@@ -177,7 +177,7 @@ class RowError(DalError, exc.DBAPIError):
     Args:
         message: Which row, and what is wrong with it.
         hint: What to write.
-        position: Its place among the rows given, from 0.
+        position: Its place among the rows given, from 0; -1 where nothing names it.
         column: The attribute at fault, where one is.
         value: Its value.
         row: The row as given.
@@ -191,7 +191,7 @@ class RowError(DalError, exc.DBAPIError):
         message: str,
         *,
         hint: str = "",
-        position: int,
+        position: int = -1,
         column: str | None = None,
         value: Any = None,
         row: Any = None,

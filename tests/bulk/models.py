@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import enum
 from decimal import Decimal
-from typing import Any, ClassVar
+from typing import Any
 
 from sqlalchemy import JSON, CheckConstraint, Computed, DateTime, Enum, ForeignKey, Numeric, String, func
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -53,7 +53,7 @@ class Seat(Base):
 
 class Person(Base):
     __tablename__ = "people"
-    __mapper_args__: ClassVar[dict[str, Any]] = {"polymorphic_on": "kind", "polymorphic_identity": "person"}
+    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "person"}  # noqa: RUF012
 
     id: Mapped[int] = mapped_column(primary_key=True)
     kind: Mapped[str] = mapped_column(String(20))
@@ -62,7 +62,7 @@ class Person(Base):
 
 class Engineer(Person):
     __tablename__ = "engineers"
-    __mapper_args__: ClassVar[dict[str, Any]] = {"polymorphic_identity": "engineer"}
+    __mapper_args__ = {"polymorphic_identity": "engineer"}  # noqa: RUF012
 
     id: Mapped[int] = mapped_column(ForeignKey("people.id"), primary_key=True)
     language: Mapped[str] = mapped_column(String(20))
@@ -74,4 +74,4 @@ class Versioned(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(60))
     version: Mapped[int] = mapped_column()
-    __mapper_args__: ClassVar[dict[str, Any]] = {"version_id_col": version}
+    __mapper_args__ = {"version_id_col": version}  # noqa: RUF012

@@ -51,7 +51,7 @@ def test_tuples_with_columns(db: Database, writer: Writer) -> None:
 def test_ids_come_back_in_the_order_given(db: Database, writer: Writer) -> None:
     result = writer(User).insert(users(50), returning=[User.id])
     with db.session() as session:
-        ids = dict(session.execute(select(User.email, User.id)))
+        ids = {user.email: user.id for user in session.scalars(select(User))}
     assert [row[0] for row in result.rows] == [ids[f"{each}@b"] for each in range(50)]
 
 
