@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from dal.asyncio import AsyncBulkWriter, AsyncDatabase, AsyncObjectPool, AsyncRepository
     from dal.bulk import BulkResult, BulkWriter, Rejected
-    from dal.config import DatabaseConfig, PolicyConfig, PoolConfig
+    from dal.config import CursorConfig, DatabaseConfig, PolicyConfig, PoolConfig
     from dal.database import Database
     from dal.detection import detect
     from dal.embedded import EmbeddedServer
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         CommitUnknown,
         ConfigError,
         ConnectFailed,
+        CursorError,
         DalError,
         DeadlineExceeded,
         MissingExtra,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         WorkerLost,
     )
     from dal.loading import AllowList, NotLoadedWarning, Policy, batched, eager, hybrid, lazy, strict, using_policy
+    from dal.paging import Page, Total, using_cursors
     from dal.pool import ConnectionPool, ObjectPool, PoolStats
     from dal.repository import Repository
 
@@ -50,6 +52,8 @@ __all__ = [
     "ConfigError",
     "ConnectFailed",
     "ConnectionPool",
+    "CursorConfig",
+    "CursorError",
     "DalError",
     "Database",
     "DatabaseConfig",
@@ -62,6 +66,7 @@ __all__ = [
     "NotLoaded",
     "NotLoadedWarning",
     "ObjectPool",
+    "Page",
     "PartFailed",
     "Policy",
     "PolicyConfig",
@@ -74,6 +79,7 @@ __all__ = [
     "RowError",
     "ServerError",
     "StageFailed",
+    "Total",
     "UnsupportedError",
     "UsageError",
     "WorkerLost",
@@ -83,6 +89,7 @@ __all__ = [
     "hybrid",
     "lazy",
     "strict",
+    "using_cursors",
     "using_policy",
 ]
 
@@ -99,6 +106,7 @@ _HOMES = {
         "Rejected",
     ),
     "dal.config": (
+        "CursorConfig",
         "DatabaseConfig",
         "PolicyConfig",
         "PoolConfig",
@@ -110,6 +118,7 @@ _HOMES = {
         "CommitUnknown",
         "ConfigError",
         "ConnectFailed",
+        "CursorError",
         "DalError",
         "DeadlineExceeded",
         "MissingExtra",
@@ -138,6 +147,7 @@ _HOMES = {
         "strict",
         "using_policy",
     ),
+    "dal.paging": ("Page", "Total", "using_cursors"),
     "dal.pool": (
         "ConnectionPool",
         "ObjectPool",

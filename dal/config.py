@@ -16,12 +16,13 @@ from typing import Any, Literal
 
 from sqlalchemy.engine import URL
 
+from dal._cursors import CursorConfig
 from dal._tables import as_table, known_keys, read_table
 from dal._values import database_url, positive_duration, statement, truth, whole_number
 from dal.durations import Duration, seconds
 from dal.errors import ConfigError
 
-__all__ = ["DatabaseConfig", "PolicyConfig", "PoolConfig"]
+__all__ = ["CursorConfig", "DatabaseConfig", "PolicyConfig", "PoolConfig"]
 
 
 @dataclass(frozen=True, init=False)
@@ -128,6 +129,7 @@ class DatabaseConfig:
         pool: Pool settings.
         policies: Loading policies by name.
         policy: The name of the policy used where nothing nearer is said.
+        cursors: How the cursors of pages are signed.
 
     Raises:
         ConfigError: The URL cannot be read, a value is of the wrong type, or `policy` is not among `policies`.
@@ -141,6 +143,7 @@ class DatabaseConfig:
     pool: PoolConfig
     policies: Mapping[str, PolicyConfig]
     policy: str | None
+    cursors: CursorConfig | None
 
     def __init__(
         self,
@@ -149,9 +152,12 @@ class DatabaseConfig:
         pool: PoolConfig | None = None,
         policies: Mapping[str, PolicyConfig] | None = None,
         policy: str | None = None,
+        cursors: CursorConfig | None = None,
     ) -> None:
         if pool is not None and not isinstance(pool, PoolConfig):
             raise ConfigError(f"pool: a {type(pool).__name__} is not accepted", hint="write pool=PoolConfig(max_pool_size=20)")
+        if cursors is not None and not isinstance(cursors, CursorConfig):
+            raise ConfigError(f"cursors: a {type(cursors).__name__} is not accepted", hint="write CursorConfig(keys=[...])")
         for name, body in (policies or {}).items():
             if not isinstance(name, str) or not isinstance(body, PolicyConfig):
                 raise ConfigError(
@@ -164,13 +170,14 @@ class DatabaseConfig:
             pool=pool or PoolConfig(),
             policies=MappingProxyType(dict(policies or {})),
             policy=policy,
+            cursors=cursors,
         )
         if policy is not None and policy not in self.policies:
             known = f"known: {', '.join(sorted(self.policies))}" if self.policies else "none is defined: name it below policies"
             raise ConfigError(f"policy: {policy!r} is not among the policies of this configuration", hint=known)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuilt, (self.url, self.pool, dict(self.policies), self.policy)
+        return _rebuilt, (self.url, self.pool, dict(self.policies), self.policy, self.cursors)
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str], *, environ: Mapping[str, str] | None = None) -> DatabaseConfig:
@@ -200,6 +207,7 @@ class DatabaseConfig:
             pool=_pool(table.get("connection_pool") or {}, f"{file}: database.connection_pool."),
             policies=_policies(table.get("policies") or {}, f"{file}: database.policies"),
             policy=table.get("policy"),
+            cursors=CursorConfig.from_table(table.get("cursors"), f"{file}: database.cursors"),
         )
 
     @classmethod
@@ -233,15 +241,17 @@ class DatabaseConfig:
                 raise ConfigError(f"{name}: unknown name", hint=f"write {right}, with two underscores")
         known_keys(found, {key.upper() for key in _POOL_KEYS}, pool_prefix)
         pool: dict[str, Any] = {key.lower(): _typed(key.lower(), text) for key, text in found.items()}
-        return cls(url=url, pool=PoolConfig(**pool))
+        return cls(url=url, pool=PoolConfig(**pool), cursors=CursorConfig.from_env(source, prefix))
 
 
 _POOL_KEYS = frozenset(item.name for item in fields(PoolConfig))
-_FILE_KEYS = frozenset({"url", "connection_pool", "policies", "policy"})
+_FILE_KEYS = frozenset({"url", "connection_pool", "policies", "policy", "cursors"})
 
 
-def _rebuilt(url: URL, pool: PoolConfig, policies: dict[str, PolicyConfig], policy: str | None) -> DatabaseConfig:
-    return DatabaseConfig(url=url, pool=pool, policies=policies, policy=policy)
+def _rebuilt(
+    url: URL, pool: PoolConfig, policies: dict[str, PolicyConfig], policy: str | None, cursors: CursorConfig | None
+) -> DatabaseConfig:
+    return DatabaseConfig(url=url, pool=pool, policies=policies, policy=policy, cursors=cursors)
 
 
 def _seal(settings: object, **checked: object) -> None:

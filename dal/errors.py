@@ -15,6 +15,7 @@ __all__ = [
     "CommitUnknown",
     "ConfigError",
     "ConnectFailed",
+    "CursorError",
     "DalError",
     "DeadlineExceeded",
     "MissingExtra",
@@ -91,6 +92,21 @@ class NotAwaited(NotLoaded, exc.MissingGreenlet):
 
 class UnsupportedError(UsageError, exc.CompileError):
     """The database at hand does not have what the call needs."""
+
+
+class CursorError(UsageError):
+    """A page's cursor is not one of ours for this query, was changed or has expired; raised before any statement is sent.
+
+    Args:
+        message: What is wrong with it.
+        hint: What to answer.
+    """
+
+    http_status = 400
+    """What a web application answers."""
+
+    def __init__(self, message: str, *, hint: str = "answer 400; ask for the first page without a cursor") -> None:
+        super().__init__(message, hint=hint)
 
 
 class NPlusOneFound(DalError, AssertionError):

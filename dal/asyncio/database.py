@@ -21,8 +21,15 @@ from dal.asyncio._bridge import run_sync, wait
 from dal.asyncio.engines import make_async_engine
 from dal.asyncio.replicas import AsyncReplica
 from dal.asyncio.units import DOOR, AsyncUnit
-from dal.config import DatabaseConfig, PoolConfig
-from dal.database.database import configured, embedded_server, given_options, known_policies, merged_session_options
+from dal.config import CursorConfig, DatabaseConfig, PoolConfig
+from dal.database.database import (
+    configured,
+    embedded_server,
+    given_options,
+    known_policies,
+    known_to_sessions,
+    merged_session_options,
+)
 from dal.database.reads import retrying_session
 from dal.database.replicas import close_engine, elsewhere, planned, replica_session
 from dal.database.units import Isolation, Trying, describe
@@ -55,6 +62,7 @@ class AsyncDatabase:
         pool: The pool's settings.
         policy: The loading policy where nothing nearer is said, or the name of one of `policies`.
         policies: Loading policies by name.
+        cursors: How the cursors of pages are signed.
         replicas: URLs of streaming replicas, for `db.replica`.
         staleness: How far a replica may be behind to be read from.
         pgbouncer: Whether the URL leads to PgBouncer in transaction mode; see `dal.database.pgbouncer`.
@@ -82,19 +90,20 @@ class AsyncDatabase:
         pool: PoolConfig | None = None,
         policy: Policy | str | None = None,
         policies: Mapping[str, Policy] | None = None,
+        cursors: CursorConfig | None = None,
         replicas: Sequence[str | URL] = (),
         staleness: Duration = 5.0,
         pgbouncer: bool = False,
         engine_options: Mapping[str, Any] | None = None,
         session_options: Mapping[str, Any] | None = None,
     ) -> None:
-        config = configured(url, pool)
+        config = configured(url, pool, cursors)
         self.config = config
         self.policies = known_policies(config, policy, policies)
         given = given_options(config.url, engine_options, pgbouncer)
         self.engine: AsyncEngine = make_async_engine(config.url, config.pool, given)
         self._trying = Trying(config.pool, lambda seconds: wait(asyncio.sleep(seconds)))
-        options = merged_session_options(session_options, self.policies)
+        options = merged_session_options(session_options, self.policies, config.cursors)
         own_class = {"sync_session_class": retrying_session(options.get("sync_session_class", Session), self._trying)}
         self.sessions: async_sessionmaker[AsyncSession] = async_sessionmaker(self.engine, **{**options, **own_class})
         self._plan = planned(config, replicas, staleness, lambda url, pool: make_async_engine(url, pool, given).sync_engine)
@@ -302,8 +311,8 @@ class AsyncDatabase:
         return found if self._replica is None else replace(found, problems=(*found.problems, *self._replica.problems()))
 
     def bind(self, session: AsyncSession) -> AsyncSession:
-        """Teach an application's own session this database's policies and their names."""
-        session.info.update(self.policies.info())
+        """Teach an application's own session what this database knows; see `Database.bind`."""
+        session.info.update(known_to_sessions(self.policies, self.config.cursors))
         return session
 
     async def close(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, ClassVar, Generic, TypeVar
 
 from sqlalchemy import Select
@@ -17,6 +18,8 @@ from sqlalchemy.orm import Session
 
 from dal.loading import Policy
 from dal.loading.tasks import alone
+from dal.paging import Page, PagePlan, Position, Totals, Window
+from dal.paging.batches import next_batch
 from dal.repository import Attribute, Criterion, Explanation, Filter, Lock, Order, Path, Repository, Values
 from dal.repository.entities import entity_of
 from dal.repository.generic import argument_of, refuse_unless_session, resolve
@@ -114,6 +117,44 @@ class AsyncRepository(Generic[T]):
         """Return whether there is such a row; see `Repository.exists`."""
         return await self._run(lambda sync: sync.exists(*criteria))
 
+    async def page(
+        self,
+        *criteria: Criterion[T],
+        order_by: Order | None = None,
+        size: int = 50,
+        after: str | None = None,
+        before: str | None = None,
+        number: int | None = None,
+        total: Totals = "none",
+        owner: str | None = None,
+        policy: Policy | str | None = None,
+    ) -> Page[T]:
+        """Return a page of the objects that filters select; see `Repository.page`."""
+        return await self._run(
+            lambda sync: sync.page(
+                *criteria,
+                order_by=order_by,
+                size=size,
+                after=after,
+                before=before,
+                number=number,
+                total=total,
+                owner=owner,
+                policy=policy,
+            )
+        )
+
+    def in_batches(
+        self,
+        *criteria: Criterion[T],
+        order_by: Order | None = None,
+        size: int = 1000,
+        policy: Policy | str | None = None,
+    ) -> AsyncIterator[builtins.list[T]]:
+        """Yield the objects that filters select in lists; see `Repository.in_batches`."""
+        planned = self._over(self.session.sync_session)._batches(criteria, order_by, size, policy)
+        return self._walk(planned, size)
+
     def stream(
         self,
         *criteria: Criterion[T],
@@ -172,6 +213,16 @@ class AsyncRepository(Generic[T]):
 
         return await self.session.run_sync(one_task)
 
+    async def _walk(self, planned: PagePlan[T], size: int) -> AsyncIterator[builtins.list[T]]:
+        after: Position | None = None
+        while True:
+            window = await self._run(partial(_next, planned, size, after))
+            if window.items:
+                yield window.items
+            if window.next is None:
+                return
+            after = window.next
+
     async def _yield(self, statement: Select[T]) -> AsyncIterator[T]:
         result = await self.session.stream_scalars(statement)
         try:
@@ -179,6 +230,10 @@ class AsyncRepository(Generic[T]):
                 yield each
         finally:
             await result.close()
+
+
+def _next(planned: PagePlan[T], size: int, after: Position | None, sync: Repository[T]) -> Window[T]:
+    return next_batch(sync.session, planned, size, after)
 
 
 AsyncRepository._argument = T

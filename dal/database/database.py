@@ -20,7 +20,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.orm import Session, sessionmaker
 
 from dal import deadlines
-from dal.config import DatabaseConfig, PoolConfig
+from dal.config import CursorConfig, DatabaseConfig, PoolConfig
 from dal.database.engines import make_engine
 from dal.database.reads import retrying_session
 from dal.database.replicas import Replica, close_engine, elsewhere, planned, replica_session
@@ -53,6 +53,7 @@ class Database:
         pool: The pool's settings.
         policy: The loading policy where nothing nearer is said, or the name of one of `policies`.
         policies: Loading policies by name.
+        cursors: How the cursors of pages are signed.
         replicas: URLs of streaming replicas, for `db.replica`.
         staleness: How far a replica may be behind to be read from.
         pgbouncer: Whether the URL leads to PgBouncer in transaction mode; see `dal.database.pgbouncer`.
@@ -77,19 +78,20 @@ class Database:
         pool: PoolConfig | None = None,
         policy: Policy | str | None = None,
         policies: Mapping[str, Policy] | None = None,
+        cursors: CursorConfig | None = None,
         replicas: Sequence[str | URL] = (),
         staleness: Duration = 5.0,
         pgbouncer: bool = False,
         engine_options: Mapping[str, Any] | None = None,
         session_options: Mapping[str, Any] | None = None,
     ) -> None:
-        config = configured(url, pool)
+        config = configured(url, pool, cursors)
         self.config = config
         self.policies = known_policies(config, policy, policies)
         given = given_options(config.url, engine_options, pgbouncer)
         self.engine: Engine = make_engine(config.url, config.pool, given)
         self._trying = Trying(config.pool, time.sleep)
-        options = merged_session_options(session_options, self.policies)
+        options = merged_session_options(session_options, self.policies, config.cursors)
         kind = retrying_session(options.get("class_", Session), self._trying)
         self.sessions: sessionmaker[Session] = sessionmaker(self.engine, **{**options, "class_": kind})
         self._plan = planned(config, replicas, staleness, lambda url, pool: make_engine(url, pool, given))
@@ -469,7 +471,7 @@ class Database:
         return found if self._replica is None else replace(found, problems=(*found.problems, *self._replica.problems()))
 
     def bind(self, session: Session) -> Session:
-        """Teach an application's own session this database's policies and their names.
+        """Teach an application's own session this database's policies and their names, and its keys of cursors.
 
         Args:
             session: The session; it keeps its own engine.
@@ -477,7 +479,7 @@ class Database:
         Returns:
             The same session.
         """
-        session.info.update(self.policies.info())
+        session.info.update(known_to_sessions(self.policies, self.config.cursors))
         return session
 
     def close(self) -> None:
@@ -496,13 +498,15 @@ class Database:
             raise UsageError(f"{self!r} is closed", hint="open a new Database, or close it later")
 
 
-def configured(url: str | URL | DatabaseConfig, pool: PoolConfig | None) -> DatabaseConfig:
+def configured(url: str | URL | DatabaseConfig, pool: PoolConfig | None, cursors: CursorConfig | None = None) -> DatabaseConfig:
     """Return the configuration behind what a caller gave as a database."""
     if not isinstance(url, DatabaseConfig):
-        return DatabaseConfig(url=url, pool=pool)
-    if pool is None:
+        return DatabaseConfig(url=url, pool=pool, cursors=cursors)
+    if pool is None and cursors is None:
         return url
-    return DatabaseConfig(url=url.url, pool=pool, policies=url.policies, policy=url.policy)
+    return DatabaseConfig(
+        url=url.url, pool=pool or url.pool, policies=url.policies, policy=url.policy, cursors=cursors or url.cursors
+    )
 
 
 def known_policies(config: DatabaseConfig, policy: Policy | str | None, policies: Mapping[str, Policy] | None) -> Policies:
@@ -513,10 +517,17 @@ def known_policies(config: DatabaseConfig, policy: Policy | str | None, policies
     return Policies.of(default, named.named)
 
 
-def merged_session_options(options: Mapping[str, Any] | None, policies: Policies) -> dict[str, Any]:
-    """Return the arguments of a sessionmaker, with the policies in its `info`."""
+def merged_session_options(
+    options: Mapping[str, Any] | None, policies: Policies, cursors: CursorConfig | None
+) -> dict[str, Any]:
+    """Return the arguments of a sessionmaker, with the policies and the keys of cursors in its `info`."""
     given = dict(options or {})
-    return {**given, "info": {**given.get("info", {}), **policies.info()}}
+    return {**given, "info": {**given.get("info", {}), **known_to_sessions(policies, cursors)}}
+
+
+def known_to_sessions(policies: Policies, cursors: CursorConfig | None) -> dict[str, Any]:
+    """Return what a session's `info` holds of a database's settings."""
+    return {**policies.info(), **({} if cursors is None else cursors.info())}
 
 
 def embedded_server(data: str | Path | None, settings: Mapping[str, str] | None) -> Any:

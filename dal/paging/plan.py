@@ -1,0 +1,144 @@
+"""From a SELECT and an order to what a page needs: keys that tell every row apart, and the statement of any page.
+
+    plan(select(User), order_by=[User.created_at.desc()], dialect=...)     made once a query, sends nothing
+        .fingerprint                                                       what a cursor is bound to
+        .statement(50, after=position)                                     the one statement of a page
+
+The key values travel with the rows as columns of their own behind those that were selected. A statement whose rows are not
+rows of its FROM (GROUP BY, DISTINCT, LIMIT, window functions) is paged from outside, as a subquery.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import ColumnElement, Dialect, Executable, Select
+from sqlalchemy.sql.elements import Over
+from sqlalchemy.sql.visitors import iterate
+
+from dal.errors import UsageError
+from dal.paging import _internals
+from dal.paging.fingerprint import fingerprint
+from dal.paging.forms import seek
+from dal.paging.keyset import Position
+from dal.paging.nullability import may_be_null
+from dal.paging.order import Key, keys_of, written_order
+from dal.paging.raw import raw
+from dal.paging.sources import Sources, sources_of
+from dal.paging.uniqueness import completed, identity_of
+
+__all__ = ["PagePlan", "plan"]
+
+T = TypeVar("T")
+
+KEY = "dal_key_{}"
+
+
+@dataclass(frozen=True, eq=False)
+class PagePlan(Generic[T]):
+    """How a SELECT is walked.
+
+    Args:
+        select: The SELECT as it was given, with its options.
+        keys: The whole order: no two rows agree in all of them.
+        identity: The places of keys that suffice to find a row again by an index; empty where there are none.
+        dialect: The database's dialect.
+        wrapped: Whether the rows are those of a subquery.
+    """
+
+    select: Select[T]
+    keys: tuple[Key, ...]
+    identity: tuple[int, ...]
+    dialect: Dialect
+    wrapped: bool
+
+    @cached_property
+    def fingerprint(self) -> bytes:
+        """What tells this query apart, its order and the values of its filters included; the same in every process."""
+        return fingerprint(self)
+
+    @cached_property
+    def width(self) -> int:
+        """How many columns of a row are the caller's; the key values follow."""
+        return len(self.select.column_descriptions)
+
+    @cached_property
+    def mapped(self) -> bool:
+        """Whether it selects through a mapping, and not from bare tables."""
+        return any(each.get("entity") is not None for each in self.select.column_descriptions)
+
+    @cached_property
+    def hidden(self) -> tuple[ColumnElement[Any], ...]:
+        """The key values as columns."""
+        return tuple(raw(key.expression, self.dialect).label(KEY.format(place)) for place, key in enumerate(self.keys))
+
+    def statement(
+        self, size: int, *, after: Position | None = None, before: Position | None = None, offset: int = 0
+    ) -> Executable:
+        """Build the statement of a page: its rows, nearest to the position first, and one more to tell whether it is the last.
+
+        Args:
+            size: Rows of the page.
+            after: Begin after this position.
+            before: Begin before this position, and go backwards.
+            offset: Rows to skip.
+
+        Returns:
+            A statement for `session.execute()`; the rows have the key values at their end.
+        """
+        return seek(self, size + 1, after or before, backwards=before is not None, offset=offset)
+
+
+def plan(
+    statement: Select[T], *, order_by: Any = None, dialect: Dialect, key: Sequence[ColumnElement[Any]] | None = None
+) -> PagePlan[T]:
+    """Plan how a SELECT is walked.
+
+    Args:
+        statement: The SELECT; an order of its own comes first.
+        order_by: A column expression, or a list of them.
+        dialect: The dialect of the database it will be sent to.
+        key: What tells its rows apart, where that cannot be seen: a CTE that calls itself, a function that returns rows.
+
+    Returns:
+        The plan.
+
+    Raises:
+        UsageError: It is no `select()`, its order cannot be compared with rows, or nothing tells its rows apart.
+
+    Example:
+        >>> from sqlalchemy import column, create_engine, select, table
+        >>> from sqlalchemy import Column, Integer, MetaData, String, Table
+        >>> users = Table("users", MetaData(), Column("id", Integer, primary_key=True), Column("name", String, nullable=False))
+        >>> planned = plan(select(users), order_by=users.c.name.desc(), dialect=create_engine("sqlite://").dialect)
+        >>> [str(each.expression) for each in planned.keys]
+        ['users.name', 'users.id']
+    """
+    if not isinstance(statement, Select):
+        raise UsageError(
+            f"a {type(statement).__name__} cannot be paged: it says nothing of an order or of what tells its rows apart",
+            hint="page a select(); around a union: select(union(...).subquery())",
+        )
+    keys = keys_of(written_order(statement, order_by), statement, dialect)
+    sources = sources_of(statement)
+    keys = completed(statement, keys, sources, dialect, key)
+    keys = tuple(replace(each, nullable=_nullable(each, statement, sources, dialect)) for each in keys)
+    wrapped = _needs_wrapping(statement, keys)
+    identity = () if wrapped else identity_of(keys, sources)
+    return PagePlan(statement, keys, identity, dialect, wrapped)
+
+
+def _nullable(key: Key, statement: Select[Any], sources: Sources, dialect: Dialect) -> bool:
+    grouped = _internals.group_by(statement)
+    subtotals = any(type(each).__name__.lower() in {"rollup", "cube", "grouping_sets"} for each in grouped)
+    return subtotals or may_be_null(key.expression, sources, dialect)
+
+
+def _needs_wrapping(statement: Select[Any], keys: Sequence[Key]) -> bool:
+    distinct, _ = _internals.distinct_on(statement)
+    if not keys or distinct or _internals.group_by(statement) or _internals.limited(statement):
+        return True
+    return any(isinstance(node, Over) for key in keys for node in iterate(key.expression))

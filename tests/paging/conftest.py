@@ -1,0 +1,60 @@
+"""A filled database on each server, shared by the tests that only read."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.orm import Session
+
+from dal import CursorConfig
+from dal.testing import Server
+from tests.paging.models import METADATA, fill
+
+CONFIG = CursorConfig(keys=["the key of these tests"])
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql", "mariadb"])
+def library(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """The engine of a filled database; nobody writes there."""
+    if request.param == "sqlite":
+        yield from _filled("sqlite://")
+    elif request.param == "mariadb":
+        yield from _filled(request.getfixturevalue("mariadb").render_as_string(hide_password=False))
+    else:
+        server: Server = request.getfixturevalue("dal_server")
+        name = f"paging_{uuid.uuid4().hex}"
+        yield from _filled(server.create_database(name).render_as_string(hide_password=False))
+        server.drop_database(name)
+
+
+def _filled(url: str) -> Iterator[Engine]:
+    engine = create_engine(url)
+    METADATA.drop_all(engine)
+    METADATA.create_all(engine)
+    with Session(engine) as session, session.begin():
+        fill(session)
+    yield engine
+    METADATA.drop_all(engine)
+    engine.dispose()
+
+
+@pytest.fixture
+def session(library: Engine) -> Iterator[Session]:
+    with Session(library, info=CONFIG.info()) as session:
+        yield session
+
+
+@pytest.fixture
+def sent(library: Engine) -> Iterator[list[str]]:
+    """The statements that are sent."""
+    found: list[str] = []
+
+    def record(_: object, __: object, sql: str, *___: object) -> None:
+        found.append(sql)
+
+    event.listen(library, "before_cursor_execute", record)
+    yield found
+    event.remove(library, "before_cursor_execute", record)
