@@ -11,7 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_s
 from sqlalchemy.orm import Session
 
 from dal.asyncio._bridge import run_sync, wait
-from dal.bulk.result import BulkResult, Rejected
+from dal.bulk.result import BulkResult
+from dal.bulk.sinks import Rejects
 from dal.bulk.target import Attribute
 from dal.bulk.writer import BulkWriter, Duplicates, OnError
 
@@ -45,7 +46,7 @@ class AsyncBulkWriter(Generic[T]):
         columns: Sequence[Attribute] | None = None,
         returning: Sequence[Attribute] | type[T] | None = None,
         on_error: OnError = "raise",
-        rejects: Callable[[Rejected], object] | None = None,
+        rejects: Rejects | None = None,
         max_rejected: int | None = None,
     ) -> BulkResult:
         """Insert rows; see `BulkWriter.insert`."""
@@ -69,7 +70,7 @@ class AsyncBulkWriter(Generic[T]):
         duplicates: Duplicates = "error",
         returning: Sequence[Attribute] | type[T] | None = None,
         on_error: OnError = "raise",
-        rejects: Callable[[Rejected], object] | None = None,
+        rejects: Rejects | None = None,
         max_rejected: int | None = None,
     ) -> BulkResult:
         """Insert rows, or write them over those that have the same key; see `BulkWriter.upsert`."""
@@ -96,7 +97,7 @@ class AsyncBulkWriter(Generic[T]):
         duplicates: Duplicates = "error",
         returning: Sequence[Attribute] | type[T] | None = None,
         on_error: OnError = "raise",
-        rejects: Callable[[Rejected], object] | None = None,
+        rejects: Rejects | None = None,
         max_rejected: int | None = None,
     ) -> BulkResult:
         """Update rows by their key; see `BulkWriter.update`."""
@@ -119,7 +120,7 @@ class AsyncBulkWriter(Generic[T]):
         *,
         key: Sequence[Attribute] | None = None,
         on_error: OnError = "raise",
-        rejects: Callable[[Rejected], object] | None = None,
+        rejects: Rejects | None = None,
         max_rejected: int | None = None,
     ) -> BulkResult:
         """Delete rows by their key; see `BulkWriter.delete`."""

@@ -19,7 +19,17 @@ from sqlalchemy import Column
 from dal.bulk.context import Context
 from dal.bulk.staging import POSITION, Stage
 
-__all__ = ["Applied", "counted_upsert", "differing", "duplicate_keys", "update", "upsert"]
+__all__ = [
+    "Applied",
+    "counted_upsert",
+    "differing",
+    "duplicate_keys",
+    "insert",
+    "update",
+    "update_into_counts",
+    "upsert",
+    "upsert_into_counts",
+]
 
 
 @dataclass(frozen=True)
@@ -52,10 +62,10 @@ class Applied:
         return [self.column(name) for name in names]
 
 
-def _source(applied: Applied, within: str) -> str:
+def _source(applied: Applied, within: str, *more: str) -> str:
     """Return the staged rows, sorted; one for each key where duplicates are let pass."""
     stage, key = applied.stage, applied.columns(applied.key)
-    names = ", ".join(applied.columns(stage.names))
+    names = ", ".join([*applied.columns(stage.names), *more])
     where = f" WHERE {within}" if within else ""
     order = ", ".join(key)
     if applied.duplicates == "error":
@@ -93,15 +103,40 @@ def counted_upsert(applied: Applied, within: str = "") -> str:
     )
 
 
+def insert(applied: Applied, within: str = "") -> str:
+    """Return the INSERT of staged rows."""
+    context, stage = applied.context, applied.stage
+    names = [name for name in stage.names if name in context.target.parts[applied.part].columns]
+    always = any(planned.facts.identity == "a" for planned in context.plan(names, applied.part).columns)
+    override = " OVERRIDING SYSTEM VALUE" if always else ""
+    targets = ", ".join(applied.columns(names))
+    staged = ", ".join(context.quoted(planned.column for planned in context.plan(names).columns))
+    where = f" WHERE {within}" if within else ""
+    return f"INSERT INTO {context.table(applied.part)} ({targets}){override} SELECT {staged} FROM {stage.name}{where}"
+
+
+def upsert_into_counts(applied: Applied, within: str) -> str:
+    """Return an upsert that adds to `dal_counts`."""
+    return (
+        f"WITH written AS ({upsert(applied, within)} RETURNING (xmax = 0) AS fresh) INSERT INTO dal_counts "
+        "SELECT count(*) FILTER (WHERE fresh), count(*) FILTER (WHERE NOT fresh) FROM written"
+    )
+
+
+def update_into_counts(applied: Applied, within: str) -> str:
+    """Return an update that adds to `dal_counts`."""
+    return f"WITH written AS ({update(applied, within)} RETURNING 1) INSERT INTO dal_counts SELECT 0, count(*) FROM written"
+
+
 def update(applied: Applied, within: str = "") -> str:
     """Return the UPDATE ... FROM."""
     sets, compared = _changes(applied, "s")
     stage = applied.stage
     source = stage.name
     if applied.duplicates != "error":
-        source = f"({_source(applied, '')})"
+        source = f"({_source(applied, '', POSITION)})"
     match = " AND ".join(f"dal_target.{name} = s.{name}" for name in applied.columns(applied.key))
-    where = f"{match} AND {within}" if within else match
+    where = f"{match} AND s.{within}" if within else match
     head = f"UPDATE {applied.context.table(applied.part)} AS dal_target SET {', '.join(sets)}"
     return f"{head} FROM {source} AS s WHERE {where} AND {compared}"
 

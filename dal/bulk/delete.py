@@ -11,8 +11,10 @@ from typing import Any
 from sqlalchemy.exc import DBAPIError
 
 from dal.bulk.context import Context
+from dal.bulk.isolate import isolate
+from dal.bulk.keyed import without_keyless
 from dal.bulk.plan import BadValue, ColumnPlan
-from dal.bulk.refusal import of_bad_value, of_error
+from dal.bulk.refusal import Refused, of_bad_value, of_error
 from dal.bulk.rejecting import Rejecting
 from dal.bulk.rows import Group
 from dal.bulk.tally import Tally
@@ -37,43 +39,60 @@ def delete(context: Context, chunks: Iterator[list[Group]], key: tuple[str, ...]
         RowError: A key is not of its column's type, or another table refers to a row.
     """
     for groups in chunks:
-        for group in groups:
-            places = [group.names.index(name) for name in key if name in group.names]
-            if len(places) < len(key):
-                lacks = next(name for name in key if name not in group.names)
-                for index in range(len(group.values)):
-                    rejecting.lacks(group, index, lacks)
+        for given in groups:
+            group = without_keyless(given, key, rejecting)
+            if group is None:
                 continue
-            _delete(
-                context,
-                group,
-                key,
-                list(dict.fromkeys(tuple(row[at] for at in places) for row in group.values)),
-                tally,
-                rejecting,
-            )
+            places = [group.names.index(name) for name in key]
+            first: dict[tuple[Any, ...], int] = {}
+            for index, row in enumerate(group.values):
+                first.setdefault(tuple(row[place] for place in places), index)
+            deleting = _Deleting(context, key, list(first))
+            at, bad = list(first.values()), 0
+
+            def reject(index: int, refused: Refused, group: Group = group, at: list[int] = at) -> None:
+                nonlocal bad
+                rejecting.reject(group, at[index], refused)
+                bad += 1
+
+            isolate(context.wire, deleting, reject, immediate=rejecting.isolates and context.facts().deferred)
+            tally.deleted += deleting.deleted
+            tally.missing += len(first) - bad - deleting.deleted
 
 
-def _delete(
-    context: Context, group: Group, key: tuple[str, ...], keys: list[tuple[Any, ...]], tally: Tally, rejecting: Rejecting
-) -> None:
-    plan = context.plan(key)
-    try:
-        values = plan.converted(keys)
-    except BadValue as error:
-        rejecting.reject(group, _index(group, key, keys[error.index]), of_bad_value(error))
-        return
-    for at in reversed(range(len(context.target.parts))):
+class _Deleting:
+    """Keys on their way to be deleted; an `Attempt` for `isolate`."""
+
+    def __init__(self, context: Context, key: tuple[str, ...], keys: list[tuple[Any, ...]]) -> None:
+        self.plan = context.plan(key)
+        self.deleted = 0
+        self._context = context
+        self._key = key
+        self._keys = keys
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def write(self, start: int, stop: int) -> None:
+        reached = 0
         try:
-            changed = context.wire.run(_statement(context, at, key), _arrays(values, plan))
+            values = self.plan.converted(self._keys[start:stop])
+            for at in reversed(range(len(self._context.target.parts))):
+                reached = self._context.wire.run(_statement(self._context, at, self._key), _arrays(values, self.plan))
+        except BadValue as error:
+            raise of_bad_value(error) from error
         except DBAPIError as error:
-            refused = of_error(error, plan)
+            refused = of_error(error, self.plan)
             if refused is None:
                 raise
-            rejecting.reject(group, _by_text(group, key, refused.key), refused)
-            return
-    tally.deleted += changed
-    tally.missing += len(keys) - changed
+            raise refused from error
+        self.deleted += reached
+
+    def matching(self, start: int, stop: int, key: tuple[Sequence[str], str]) -> Sequence[int]:
+        names = [planned.column.name for planned in self.plan.columns]
+        if list(key[0]) != names:
+            return []
+        return [index for index in range(start, stop) if ", ".join(map(str, self._keys[index])) == key[1]]
 
 
 def _statement(context: Context, at: int, key: Sequence[str]) -> str:
@@ -89,14 +108,3 @@ def _statement(context: Context, at: int, key: Sequence[str]) -> str:
 
 def _arrays(values: Sequence[tuple[Any, ...]], plan: ColumnPlan) -> list[list[Any]]:
     return [list(column) for column in zip(*values, strict=True)] if values else [[] for _ in plan.columns]
-
-
-def _index(group: Group, key: Sequence[str], wanted: tuple[Any, ...]) -> int:
-    places = [group.names.index(name) for name in key]
-    return next((at for at, row in enumerate(group.values) if tuple(row[place] for place in places) == wanted), 0)
-
-
-def _by_text(group: Group, key: Sequence[str], named: Any) -> int:
-    places = [group.names.index(name) for name in key]
-    text = named[1] if named else ""
-    return next((at for at, row in enumerate(group.values) if ", ".join(str(row[place]) for place in places) == text), 0)

@@ -6,16 +6,20 @@ known before it is written, and nothing depends on the order in which a statemen
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from dal.bulk import apply
 from dal.bulk.context import Context
 from dal.bulk.filling import allocated, filled, lacking
 from dal.bulk.isolate import isolate
+from dal.bulk.keyed import picked
 from dal.bulk.refusal import Refused
 from dal.bulk.rejecting import Rejecting
 from dal.bulk.returning import Returning
 from dal.bulk.rows import Group
 from dal.bulk.sending import Destination, Sending
+from dal.bulk.sieve import sift
+from dal.bulk.staging import Stage, Staging
 from dal.bulk.tally import Tally
 
 __all__ = ["insert"]
@@ -57,11 +61,36 @@ def _write(context: Context, group: Group, tally: Tally, rejecting: Rejecting, r
         rejecting.reject(group, index, refused)
         bad.add(index)
 
+    deferred = rejecting.isolates and context.facts().deferred
     sending = Sending(context, destinations(context, group.names), group.names, group.values)
-    isolate(context.wire, sending, reject, immediate=rejecting.isolates and context.facts().deferred)
+
+    def rest(left: Sequence[int]) -> None:
+        _sift(context, picked(group, left), rejecting, deferred=deferred, bad=bad, left=left)
+
+    isolate(context.wire, sending, reject, immediate=deferred, rest=rest if rejecting.isolates else None)
     tally.inserted += len(group.values) - len(bad)
     if returning is not None:
         returning.take(group, bad, tally)
+
+
+def _sift(context: Context, group: Group, rejecting: Rejecting, *, deferred: bool, bad: set[int], left: Sequence[int]) -> None:
+    """Write rows by way of a staging table, inside which the server finds the bad ones."""
+    before = len(rejecting.tally.rejected)
+    staging = Staging(context, rejecting, 1)
+    staging.send(group.names, group)
+    parts = range(len(context.target.parts))
+    for stage in staging:
+
+        def some(within: str, stage: Stage = stage) -> list[str]:
+            return [apply.insert(apply.Applied(context, stage, (), (), part=at), within) for at in parts]
+
+        plan = context.plan(stage.names)
+        sifted = sift(context.wire, stage.name, some, plan, first_only=False, immediate=deferred)
+        for position, refused in sifted.refused:
+            staging.reject(stage, position, refused)
+    staging.drop()
+    places = {position: place for place, position in zip(left, group.positions, strict=True)}
+    bad.update(places[rejected.position] for rejected in rejecting.tally.rejected[before:])
 
 
 def destinations(context: Context, names: tuple[str, ...]) -> list[Destination]:

@@ -16,6 +16,9 @@ from dal.bulk.wire import Wire
 
 __all__ = ["Attempt", "isolate"]
 
+_BUDGET = 16
+"""Tries that may fail before the server is asked to sift the rest: each costs some round trips."""
+
 
 class Attempt(Protocol):
     """Rows that can be written, a range of them at a time."""
@@ -35,7 +38,14 @@ class Attempt(Protocol):
         ...
 
 
-def isolate(wire: Wire, attempt: Attempt, reject: Callable[[int, Refused], Any], *, immediate: bool) -> None:
+def isolate(
+    wire: Wire,
+    attempt: Attempt,
+    reject: Callable[[int, Refused], Any],
+    *,
+    immediate: bool,
+    rest: Callable[[Sequence[int]], Any] | None = None,
+) -> None:
     """Write all rows that can be written.
 
     Args:
@@ -43,9 +53,13 @@ def isolate(wire: Wire, attempt: Attempt, reject: Callable[[int, Refused], Any],
         attempt: The rows.
         reject: Called with the place of each row that cannot, and why. What it raises ends the call.
         immediate: Whether the table has constraints that would be checked at COMMIT only, where no row is named.
+        rest: Called with the places of all rows that are left, once too many tries have failed.
     """
-    ranges = [(0, len(attempt))]
+    ranges, failed = [(0, len(attempt))], 0
     while ranges:
+        if rest is not None and failed > _BUDGET:
+            rest([index for start, stop in reversed(ranges) for index in range(start, stop)])
+            return
         start, stop = ranges.pop()
         if start >= stop:
             continue
@@ -56,6 +70,7 @@ def isolate(wire: Wire, attempt: Attempt, reject: Callable[[int, Refused], Any],
                 _check_now(wire, attempt)
         except Refused as refused:
             wire.undo()
+            failed += 1
             bad = _bad_ones(attempt, start, stop, refused)
             if not bad:
                 middle = (start + stop) // 2

@@ -17,9 +17,9 @@ from dal.bulk.result import Rejected
 from dal.bulk.wire import BadRow
 from dal.errors import RowConflict, RowError
 
-__all__ = ["Refused", "of_bad_row", "of_bad_value", "of_error", "row_error"]
+__all__ = ["Refused", "of_bad_row", "of_bad_value", "of_error", "of_report", "row_error"]
 
-_LINE = re.compile(r", \S+ (\d+)(?:, \S+ (\w+|\"[^\"]+\"))?(?::|$)", re.MULTILINE)
+_LINE = re.compile(r"^COPY .+?, \S+ (\d+)(?:, \S+ ([^:\n]+))?")
 _KEY = re.compile(r"\((.+?)\)=\((.*)\)", re.DOTALL)
 _SHOWN = 80
 
@@ -113,21 +113,57 @@ def of_error(error: DBAPIError, plan: ColumnPlan) -> Refused | None:
     """
     orig: Any = error.orig
     sqlstate: str = getattr(orig, "sqlstate", None) or ""
-    if sqlstate[:2] not in {"22", "23"} and sqlstate != "44000":
+    if sqlstate[:2] not in {"22", "23"} and sqlstate not in {"44000", "P0001"}:
         return None
     diag = orig.diag
-    line = _LINE.search(diag.context or "")
-    key = _KEY.search(diag.message_detail or "")
-    column = _attribute(plan, diag.column_name or (line.group(2) if line and line.group(2) else None))
-    if column is None and key is not None and "," not in key.group(1):
-        column = _attribute(plan, key.group(1))
-    detail = f": {diag.message_detail}" if diag.message_detail and key is not None else ""
+    line = _LINE.match(diag.context or "")
+    column = diag.column_name or (line.group(2) if line else None)
+    return of_report(
+        sqlstate,
+        diag.message_primary,
+        diag.message_detail,
+        column,
+        diag.constraint_name,
+        plan=plan,
+        index=int(line.group(1)) - 1 if line else None,
+        orig=orig,
+    )
+
+
+def of_report(
+    sqlstate: str,
+    message: str,
+    detail: str | None,
+    column: str | None,
+    constraint: str | None,
+    *,
+    plan: ColumnPlan,
+    index: int | None = None,
+    orig: BaseException | None = None,
+) -> Refused:
+    """Return the refusal for what PostgreSQL says of a row.
+
+    Args:
+        sqlstate: Its code.
+        message: Its message.
+        detail: More of it: the key, where the row has one that is refused.
+        column: The database's name of a column.
+        constraint: The constraint.
+        plan: The columns that were sent.
+        index: The row's place.
+        orig: The driver's error.
+    """
+    key = _KEY.search(detail or "")
+    named = _attribute(plan, column or None)
+    if named is None and key is not None and "," not in key.group(1):
+        named = _attribute(plan, key.group(1))
+    shown = f": {detail}" if detail and key is not None else ""
     return Refused(
-        int(line.group(1)) - 1 if line else None,
-        f"{diag.message_primary}{detail}",
-        column=column,
+        index,
+        f"{message}{shown}",
+        column=named,
         sqlstate=sqlstate,
-        constraint=diag.constraint_name,
+        constraint=constraint or None,
         key=(key.group(1).split(", "), key.group(2)) if key else None,
         orig=orig,
     )

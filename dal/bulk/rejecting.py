@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from dal.bulk.refusal import Refused, row_error
@@ -11,7 +10,7 @@ from dal.bulk.rows import Group
 from dal.bulk.tally import Tally
 from dal.errors import UsageError
 
-__all__ = ["Rejecting"]
+__all__ = ["Rejecting", "checked_on_error"]
 
 
 @dataclass
@@ -23,14 +22,12 @@ class Rejecting:
         tally: Keeps the rejected rows.
         isolates: Whether rows are set aside; otherwise the first ends the call.
         most: How many are set aside before the call ends after all; None for any number.
-        to: Called with each.
     """
 
     target: str
     tally: Tally
     isolates: bool
     most: int | None = None
-    to: Callable[[Rejected], object] | None = None
 
     def reject(self, group: Group, index: int, refused: Refused) -> None:
         """Take a refused row.
@@ -61,8 +58,6 @@ class Rejecting:
         if not self.isolates:
             raise row_error(rejected, self.target, orig)
         self.tally.rejected.append(rejected)
-        if self.to is not None:
-            self.to(rejected)
         if self.most is not None and len(self.tally.rejected) > self.most:
             error = row_error(rejected, self.target, orig)
             error.args = (f"more than {self.most} rows were refused; the last: {error.args[0]}",)

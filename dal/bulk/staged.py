@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 
@@ -12,10 +11,11 @@ from dal.bulk import apply
 from dal.bulk.context import Context
 from dal.bulk.filling import filled, lacking
 from dal.bulk.keyed import Keyed, same_key, without_keyless
-from dal.bulk.refusal import Refused
+from dal.bulk.refusal import of_error
 from dal.bulk.rejecting import Rejecting
 from dal.bulk.returning import Returning
 from dal.bulk.rows import Group
+from dal.bulk.sieve import sift
 from dal.bulk.staging import POSITION, Stage, Staging
 from dal.bulk.tally import Tally
 from dal.errors import UnsupportedError, UsageError
@@ -49,13 +49,9 @@ def upsert(
                     rejecting.lacks(group, index, lacks)
             elif kept := without_keyless(group, keyed.key, rejecting):
                 staging.send(given.names, kept)
-    _refuse_duplicates(context, staging, keyed, rejecting)
+    _refuse_duplicates(context, staging, keyed)
     for stage in staging:
-        applied = _applied(context, stage, keyed)
-        try:
-            fresh, changed = context.wire.fetch(apply.counted_upsert(applied))[0]
-        except DBAPIError as error:
-            raise _explained(context, stage, keyed, staging, rejecting, error) from error
+        fresh, changed = _upserted(context, stage, _applied(context, stage, keyed), staging, rejecting)
         tally.inserted += fresh
         tally.updated += changed
         tally.unchanged += stage.rows - fresh - changed
@@ -77,17 +73,10 @@ def update(
         for group in groups:
             if kept := without_keyless(group, keyed.key, rejecting):
                 staging.send(group.names, kept)
-    _refuse_duplicates(context, staging, keyed, rejecting)
+    _refuse_duplicates(context, staging, keyed)
     staging.analyze()
     for stage in staging:
-        parts = _parts(context, stage, keyed)
-        try:
-            changed = 0 if len(parts) == 1 else context.wire.fetch(apply.differing(parts))[0][0]
-            for applied in parts:
-                reached = context.wire.run(apply.update(applied)) if applied.written else 0
-                changed = max(changed, reached)
-        except DBAPIError as error:
-            raise _explained(context, stage, keyed, staging, rejecting, error) from error
+        changed = _updated(context, stage, _parts(context, stage, keyed), staging, rejecting)
         tally.updated += changed
         if changed < stage.rows:
             found = _found(context, stage, keyed)
@@ -120,23 +109,82 @@ def _applied(context: Context, stage: Stage, keyed: Keyed) -> apply.Applied:
     return apply.Applied(context, stage, keyed.key, keyed.columns_of(stage.carried, context.target), keyed.duplicates)
 
 
-def _refuse_duplicates(context: Context, staging: Staging, keyed: Keyed, rejecting: Rejecting) -> None:
+def _upserted(
+    context: Context, stage: Stage, applied: apply.Applied, staging: Staging, rejecting: Rejecting
+) -> tuple[int, int]:
+    def at_once() -> tuple[int, int]:
+        fresh, changed = context.wire.fetch(apply.counted_upsert(applied))[0]
+        return fresh, changed
+
+    def some(within: str) -> list[str]:
+        return [apply.upsert_into_counts(applied, within)]
+
+    try:
+        return _applied_or_sifted(context, stage, staging, rejecting, at_once, some)
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) != "42P10":
+            raise
+        raise UsageError(
+            f"{context.target.name} has no unique key of {', '.join(applied.key)}",
+            hint="key= has to be the columns of a primary key, a unique constraint or a unique index",
+        ) from error
+
+
+def _updated(context: Context, stage: Stage, parts: list[apply.Applied], staging: Staging, rejecting: Rejecting) -> int:
+    def at_once() -> tuple[int, int]:
+        changed = 0 if len(parts) == 1 else context.wire.fetch(apply.differing(parts))[0][0]
+        for applied in parts:
+            reached = context.wire.run(apply.update(applied)) if applied.written else 0
+            changed = max(changed, reached)
+        return 0, changed
+
+    def some(within: str) -> list[str]:
+        first, *others = [applied for applied in parts if applied.written]
+        return [apply.update_into_counts(first, within), *(apply.update(applied, within) for applied in others)]
+
+    return _applied_or_sifted(context, stage, staging, rejecting, at_once, some)[1]
+
+
+def _applied_or_sifted(
+    context: Context,
+    stage: Stage,
+    staging: Staging,
+    rejecting: Rejecting,
+    at_once: Callable[[], tuple[int, int]],
+    some: Callable[[str], list[str]],
+) -> tuple[int, int]:
+    """Write all staged rows by one statement; where one of them is refused, sift them."""
+    wire, plan = context.wire, context.plan(stage.names)
+    immediate = rejecting.isolates and any(context.facts(at).deferred for at in range(len(context.target.parts)))
+    wire.savepoint()
+    try:
+        done = at_once()
+        if immediate:
+            wire.run("SET CONSTRAINTS ALL IMMEDIATE")
+    except DBAPIError as error:
+        if of_error(error, plan) is None:
+            raise
+        wire.undo()
+    else:
+        wire.release()
+        return done
+    sifted = sift(wire, stage.name, some, plan, first_only=not rejecting.isolates, immediate=immediate)
+    for position, refused in sifted.refused:
+        staging.reject(stage, position, refused)
+    staging.forget(stage, [position for position, _ in sifted.refused])
+    return sifted.fresh, sifted.changed
+
+
+def _refuse_duplicates(context: Context, staging: Staging, keyed: Keyed) -> None:
     if keyed.duplicates != "error" or not len(staging):
         return
     columns = context.quoted(context.target.columns[name] for name in keyed.key)
     found = context.wire.fetch(apply.duplicate_keys(columns, list(staging)))
     for ((first, *others),) in found:
         for position in others:
-            _reject(staging, rejecting, position, same_key(keyed.key, first))
-            staging.forget(position)
-
-
-def _reject(staging: Staging, rejecting: Rejecting, position: int, refused: Refused) -> None:
-    held = staging.find(position)
-    if held is not None:
-        rejecting.reject(held[0], held[1], refused)
-    else:
-        rejecting.reject(Group((), [position], [None], [()]), 0, refused)
+            stage = staging.holding(position)
+            staging.reject(stage, position, same_key(keyed.key, first))
+            staging.forget(stage, [position])
 
 
 def _found(context: Context, stage: Stage, keyed: Keyed) -> int:
@@ -150,19 +198,6 @@ def _found(context: Context, stage: Stage, keyed: Keyed) -> int:
 def _match(context: Context, keyed: Keyed) -> str:
     columns = context.quoted(context.target.columns[name] for name in keyed.key)
     return " AND ".join(f"dal_target.{name} = s.{name}" for name in columns)
-
-
-def _explained(
-    context: Context, stage: Stage, keyed: Keyed, staging: Staging, rejecting: Rejecting, error: DBAPIError
-) -> BaseException:
-    """Return what to raise for an error of the statement that applies staged rows."""
-    orig: Any = error.orig
-    if getattr(orig, "sqlstate", None) == "42P10":
-        return UsageError(
-            f"{context.target.name} has no unique key of {', '.join(keyed.key)}",
-            hint="key= has to be the columns of a primary key, a unique constraint or a unique index",
-        )
-    return error
 
 
 def _read_back(context: Context, stage: Stage, keyed: Keyed, back: Returning, tally: Tally) -> None:

@@ -95,18 +95,40 @@ class Staging:
         stage.groups.append(group)
         del stage.groups[: -self._keep]
 
-    def find(self, position: int) -> tuple[Group, int] | None:
-        """Return the group of a row and its place in it, where it is still held."""
-        for stage in self:
-            for group in stage.groups:
-                if position in group.positions:
-                    return group, group.positions.index(position)
-        return None
+    def reject(self, stage: Stage, position: int, refused: Refused) -> None:
+        """Reject a row that was staged.
 
-    def forget(self, position: int) -> None:
-        """Take a row out again."""
+        Args:
+            stage: Where it is.
+            position: Its position.
+            refused: Why.
+
+        Raises:
+            RowError: `rejecting` does not take it.
+        """
+        stage.rows -= 1
+        for group in stage.groups:
+            if position in group.positions:
+                self._rejecting.reject(group, group.positions.index(position), refused)
+                return
+        names = ", ".join(self._context.quoted(planned.column for planned in self._context.plan(stage.names).columns))
+        rows = self._context.wire.fetch(f"SELECT {names} FROM {stage.name} WHERE {POSITION} = {position}")
+        values = rows[0] if rows else (None,) * len(stage.names)
+        given = dict(zip(stage.names, values, strict=True))
+        self._rejecting.reject(Group(stage.names, [position], [given], [values]), 0, refused)
+
+    def holding(self, position: int) -> Stage:
+        """Return the stage of a row."""
+        query = "SELECT EXISTS (SELECT FROM {} WHERE {} = {})"
         for stage in self:
-            stage.rows -= self._context.wire.run(f"DELETE FROM {stage.name} WHERE {POSITION} = {int(position)}")
+            if self._context.wire.fetch(query.format(stage.name, POSITION, position))[0][0]:
+                return stage
+        raise LookupError(position)
+
+    def forget(self, stage: Stage, positions: Sequence[int]) -> None:
+        """Take rejected rows out."""
+        if positions:
+            self._context.wire.run(f"DELETE FROM {stage.name} WHERE {POSITION} = ANY(%s)", (list(positions),))
 
     def analyze(self) -> None:
         """Let the planner know how many rows there are."""

@@ -14,6 +14,8 @@ from typing import Any, Protocol, Self
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from dal import deadlines
+
 __all__ = ["BadRow", "Copying", "Wire", "speaks_copy"]
 
 Row = tuple[Any, ...]
@@ -120,10 +122,16 @@ class Wire:
     @contextmanager
     def _cursor(self, statement: str) -> Iterator[Any]:
         dbapi: Any = self.connection.dialect.loaded_dbapi
+        if deadlines.current() is not None:
+            # A statement that SQLAlchemy sees tells the server how much time is left.
+            self.connection.exec_driver_sql("SELECT 1")
         cursor = self._proxied.cursor()
         try:
             yield cursor
         except dbapi.Error as error:
+            deadline = deadlines.current()
+            if deadline is not None and deadline.left() <= 0 and getattr(error, "sqlstate", None) == "57014":
+                raise deadline.exceeded("the server stopped the statement") from error
             raise self.translated(error, statement) from error
         finally:
             cursor.close()

@@ -23,11 +23,12 @@ from dal.bulk.keyed import Keyed
 from dal.bulk.portable import Portable
 from dal.bulk.postgres import Postgres
 from dal.bulk.rejecting import Rejecting, checked_on_error
-from dal.bulk.result import BulkResult, Rejected
+from dal.bulk.result import BulkResult
 from dal.bulk.returning import Returning
 from dal.bulk.rows import Group, Reader, read
 from dal.bulk.scope import Scope, Transactions
 from dal.bulk.sessions import expire
+from dal.bulk.sinks import Rejects, Sink
 from dal.bulk.tally import Tally
 from dal.bulk.target import Attribute, target_of
 from dal.bulk.wire import speaks_copy
@@ -77,7 +78,7 @@ class BulkWriter(Generic[T]):
         columns: Sequence[Attribute] | None = None,
         returning: Sequence[Attribute] | type[T] | None = None,
         on_error: OnError = "raise",
-        rejects: Callable[[Rejected], object] | None = None,
+        rejects: Rejects | None = None,
         max_rejected: int | None = None,
     ) -> BulkResult:
         """Insert rows.
@@ -87,7 +88,7 @@ class BulkWriter(Generic[T]):
             columns: What the places of a tuple mean.
             returning: Columns of the rows that shall come back in `result.rows`, or the entity for whole objects.
             on_error: "raise": the first bad row ends the call and nothing is written. "reject": all good rows are written.
-            rejects: Called with each rejected row as well.
+            rejects: Where rejected rows go as well: a function, a file of JSON lines, a table or the class mapped to it.
             max_rejected: How many rows may be rejected before the call ends after all.
 
         Returns:
@@ -111,7 +112,7 @@ class BulkWriter(Generic[T]):
         duplicates: Duplicates = "error",
         returning: Sequence[Attribute] | type[T] | None = None,
         on_error: OnError = "raise",
-        rejects: Callable[[Rejected], object] | None = None,
+        rejects: Rejects | None = None,
         max_rejected: int | None = None,
     ) -> BulkResult:
         """Insert rows, or write them over those that have the same key; a row that is as it should be is left alone.
@@ -152,7 +153,7 @@ class BulkWriter(Generic[T]):
         duplicates: Duplicates = "error",
         returning: Sequence[Attribute] | type[T] | None = None,
         on_error: OnError = "raise",
-        rejects: Callable[[Rejected], object] | None = None,
+        rejects: Rejects | None = None,
         max_rejected: int | None = None,
     ) -> BulkResult:
         """Update rows by their key, each to values of its own; columns that a row does not carry stay as they are.
@@ -189,7 +190,7 @@ class BulkWriter(Generic[T]):
         *,
         key: Sequence[Attribute] | None = None,
         on_error: OnError = "raise",
-        rejects: Callable[[Rejected], object] | None = None,
+        rejects: Rejects | None = None,
         max_rejected: int | None = None,
     ) -> BulkResult:
         """Delete rows by their key.
@@ -230,18 +231,18 @@ class BulkWriter(Generic[T]):
         columns: Sequence[Attribute] | None,
         returning: Any,
         on_error: OnError,
-        rejects: Callable[[Rejected], object] | None,
+        rejects: Rejects | None,
         max_rejected: int | None,
         *,
         fresh: bool,
     ) -> BulkResult:
         started = time.perf_counter()
-        isolates = checked_on_error(on_error)
+        isolates, sink = checked_on_error(on_error), Sink(rejects)
         names = None if columns is None else self.target.listed(columns, "columns")
 
         def once(connection: Connection, session: Session | None) -> Tally:
             tally = Tally()
-            rejecting = Rejecting(self.target.name, tally, isolates, max_rejected, rejects)
+            rejecting = Rejecting(self.target.name, tally, isolates, max_rejected)
             back = self._returning(returning, connection, session)
             route: Postgres | Portable
             if speaks_copy(connection):
@@ -250,12 +251,14 @@ class BulkWriter(Generic[T]):
                 route = Portable(connection, self.target, tally, rejecting, back)
             reader = Reader(self.target, names, fresh=fresh, computed=route.computed)
             work(route, read(rows, reader, _ISOLATING if isolates else CHUNK))
+            sink.inside(tally.rejected, connection)
             if session is not None and not fresh:
                 expire(session, self.target)
             return tally
 
-        tally = self._scope.run(once, again=_again(rows))
-        return tally.result(time.perf_counter() - started)
+        result = self._scope.run(once, again=_again(rows)).result(time.perf_counter() - started)
+        sink.after(result.rejected)
+        return result
 
     def _returning(self, wanted: Any, connection: Connection, session: Session | None) -> Returning | None:
         if wanted is None:

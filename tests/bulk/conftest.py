@@ -19,20 +19,32 @@ POOL = PoolConfig(min_pool_size=1, max_pool_size=4, retry_delay="20ms")
 Doors = Callable[..., Any]
 
 
+def _with_foreign_keys(driver: Any, record: object) -> None:
+    cursor = driver.cursor()
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
 def made(url: URL) -> Database:
     db = Database(url, pool=POOL)
     if db.engine.dialect.name == "sqlite":
-        event.listen(db.engine, "connect", lambda driver, record: driver.execute("PRAGMA foreign_keys = ON"))
+        event.listen(db.engine, "connect", _with_foreign_keys)
     Base.metadata.create_all(db.engine)
     return db
 
 
-@pytest.fixture(params=["postgresql", "sqlite", "mariadb"])
-def url(request: pytest.FixtureRequest, tmp_path: Any) -> Iterator[URL]:
-    """A database of the test's own, on each kind of server."""
-    if request.param == "postgresql":
+@pytest.fixture(params=["postgresql", "postgresql async", "sqlite", "sqlite async", "mariadb"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """Each kind of server, through each door that there is a driver for."""
+    return str(request.param)
+
+
+@pytest.fixture
+def url(kind: str, request: pytest.FixtureRequest, tmp_path: Any) -> Iterator[URL]:
+    """A database of the test's own."""
+    if kind.startswith("postgresql"):
         yield request.getfixturevalue("dal_database")
-    elif request.param == "sqlite":
+    elif kind.startswith("sqlite"):
         yield URL.create("sqlite", database=str(tmp_path / "bulk.db"))
     else:
         found: URL = request.getfixturevalue("mariadb")
@@ -69,17 +81,17 @@ class AsyncDoor:
         return lambda *args, **kwargs: self._loop.run(call(*args, **kwargs))
 
 
-@pytest.fixture(params=["sync", "async"])
-def writer(request: pytest.FixtureRequest, db: Database) -> Iterator[Callable[[Any], Any]]:
-    """Make a bulk writer through either door, on each kind of server."""
-    if request.param == "sync":
+@pytest.fixture
+def writer(kind: str, db: Database) -> Iterator[Callable[[Any], Any]]:
+    """Make a bulk writer for an entity."""
+    if not kind.endswith("async"):
         yield lambda entity: BulkWriter(db, entity)
         return
-    if db.engine.dialect.name in {"mysql", "mariadb"}:
-        pytest.skip("aiomysql is not installed: the async door of MariaDB needs it")
     url = db.url.set(drivername="sqlite+aiosqlite") if db.engine.dialect.name == "sqlite" else db.url
     with ExitStack() as stack:
         loop = stack.enter_context(asyncio.Runner())
         opened = AsyncDatabase(url, pool=POOL)
+        if db.engine.dialect.name == "sqlite":
+            event.listen(opened.engine.sync_engine, "connect", _with_foreign_keys)
         stack.callback(lambda: loop.run(opened.close()))
         yield lambda entity: AsyncDoor(opened, loop, entity)
