@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from dal.asyncio import AsyncBulkWriter, AsyncDatabase, AsyncObjectPool, AsyncRepository
     from dal.bulk import BulkResult, BulkWriter, Rejected
+    from dal.cache import MemoryCache, RedisCache, TieredCache
     from dal.config import CursorConfig, DatabaseConfig, PolicyConfig, PoolConfig
     from dal.database import Database
     from dal.detection import detect
@@ -59,6 +60,7 @@ __all__ = [
     "DatabaseConfig",
     "DeadlineExceeded",
     "EmbeddedServer",
+    "MemoryCache",
     "MissingExtra",
     "MultipleFound",
     "NotAwaited",
@@ -73,12 +75,14 @@ __all__ = [
     "PoolConfig",
     "PoolStats",
     "PoolTimeout",
+    "RedisCache",
     "Rejected",
     "Repository",
     "RowConflict",
     "RowError",
     "ServerError",
     "StageFailed",
+    "TieredCache",
     "Total",
     "UnsupportedError",
     "UsageError",
@@ -104,6 +108,11 @@ _HOMES = {
         "BulkResult",
         "BulkWriter",
         "Rejected",
+    ),
+    "dal.cache": (
+        "MemoryCache",
+        "RedisCache",
+        "TieredCache",
     ),
     "dal.config": (
         "CursorConfig",

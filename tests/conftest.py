@@ -19,7 +19,13 @@ __all__ = ["async_engine", "dal_database", "dal_server_settings", "engine", "mar
 
 @pytest.fixture(scope="session")
 def dal_server_settings() -> Mapping[str, str]:
-    return {"wal_level": "logical", "max_connections": "200", "max_replication_slots": "20", "max_wal_senders": "20"}
+    return {
+        "wal_level": "logical",
+        "max_connections": "200",
+        "max_prepared_transactions": "20",
+        "max_replication_slots": "20",
+        "max_wal_senders": "20",
+    }
 
 
 @pytest.fixture

@@ -40,7 +40,9 @@ from dal.events import Observer
 from dal.loading import Policy
 
 if TYPE_CHECKING:
+    from dal.asyncio.cache import AsyncCache
     from dal.asyncio.parallel import AsyncParallel
+    from dal.cache import MemoryCache, RedisCache, TieredCache
     from dal.database.health import Health
     from dal.parallel import Progress
     from dal.parallel.split import Split
@@ -68,6 +70,7 @@ class AsyncDatabase:
         pgbouncer: Whether the URL leads to PgBouncer in transaction mode; see `dal.database.pgbouncer`.
         engine_options: Further arguments of SQLAlchemy's `create_async_engine()`.
         session_options: Further arguments of SQLAlchemy's `async_sessionmaker()`.
+        cache: What `db.cache` keeps values in, such as `MemoryCache(max_bytes=64_000_000)`.
 
     Raises:
         ConfigError: The URL cannot be read, its driver has no asyncio, or an option is bad.
@@ -96,6 +99,7 @@ class AsyncDatabase:
         pgbouncer: bool = False,
         engine_options: Mapping[str, Any] | None = None,
         session_options: Mapping[str, Any] | None = None,
+        cache: MemoryCache | RedisCache | TieredCache | None = None,
     ) -> None:
         config = configured(url, pool, cursors)
         self.config = config
@@ -111,6 +115,9 @@ class AsyncDatabase:
         self._replica: AsyncReplica | None = None
         self._server: Any = None
         self._closed = False
+        self._pooled = pgbouncer
+        self._connect_args: Mapping[str, Any] = (engine_options or {}).get("connect_args", {})
+        self._cache = None if cache is None else self._open_cache(cache)
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str], *, policy: Policy | str | None = None) -> Self:
@@ -173,6 +180,13 @@ class AsyncDatabase:
             sessions = async_sessionmaker(**{**self._session_options, "sync_session_class": kind})
             self._replica = AsyncReplica(sessions, replicas, trying, self.engine.sync_engine)
         return self._replica
+
+    @property
+    def cache(self) -> AsyncCache:
+        """What is kept of what was read; see `Database.cache`."""
+        if self._cache is None:
+            self._cache = self._open_cache(None)
+        return self._cache
 
     def session(self) -> AsyncSession:
         """Make an AsyncSession of SQLAlchemy's; the caller commits."""
@@ -320,11 +334,21 @@ class AsyncDatabase:
         if self._closed:
             return
         self._closed = True
+        if self._cache is not None:
+            await self._cache.close()
         if self._replica is not None:
             await run_sync(self._replica.close)
         await run_sync(close_engine, self.engine.sync_engine)
         if self._server is not None:
             self._server.stop()
+
+    def _open_cache(self, settings: MemoryCache | RedisCache | TieredCache | None) -> AsyncCache:
+        from dal.asyncio.cache import open_async_cache
+
+        trying, given, pooled = self._trying.reading, self._connect_args, self._pooled
+        return open_async_cache(
+            settings, self.engine.sync_engine, sessions=self._sync_session, trying=trying, connect_args=given, pooled=pooled
+        )
 
     def _open(self) -> None:
         if self._closed:

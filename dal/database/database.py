@@ -32,6 +32,7 @@ from dal.events import Observer
 from dal.loading import Policies, Policy, named_policies
 
 if TYPE_CHECKING:
+    from dal.cache import Cache, MemoryCache, RedisCache, TieredCache
     from dal.database.health import Health
     from dal.parallel import Parallel, Progress
     from dal.parallel.split import Split
@@ -59,6 +60,7 @@ class Database:
         pgbouncer: Whether the URL leads to PgBouncer in transaction mode; see `dal.database.pgbouncer`.
         engine_options: Further arguments of SQLAlchemy's `create_engine()`.
         session_options: Further arguments of SQLAlchemy's `sessionmaker()`, such as `expire_on_commit`.
+        cache: What `db.cache` keeps values in, such as `MemoryCache(max_bytes=64_000_000)`.
 
     Raises:
         ConfigError: The URL cannot be read, its dialect is unknown, or an option is bad.
@@ -84,6 +86,7 @@ class Database:
         pgbouncer: bool = False,
         engine_options: Mapping[str, Any] | None = None,
         session_options: Mapping[str, Any] | None = None,
+        cache: MemoryCache | RedisCache | TieredCache | None = None,
     ) -> None:
         config = configured(url, pool, cursors)
         self.config = config
@@ -100,6 +103,9 @@ class Database:
         self._replica: Replica | None = None
         self._server: Any = None
         self._closed = False
+        self._pooled = pgbouncer
+        self._connect_args: Mapping[str, Any] = (engine_options or {}).get("connect_args", {})
+        self._cache = None if cache is None else self._open_cache(cache)
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str], *, policy: Policy | str | None = None) -> Self:
@@ -197,6 +203,13 @@ class Database:
                 sessions = sessionmaker(**{**self._session_options, "class_": kind})
                 self._replica = Replica(sessions, replicas, trying, self.engine)
             return self._replica
+
+    @property
+    def cache(self) -> Cache:
+        """What is kept of what was read; without `cache=` it keeps nothing. See `dal.cache`."""
+        if self._cache is None:
+            self._cache = self._open_cache(None)
+        return self._cache
 
     def session(self) -> Session:
         """Make a session of SQLAlchemy's; the caller commits.
@@ -487,11 +500,22 @@ class Database:
         if self._closed:
             return
         self._closed = True
+        if self._cache is not None:
+            self._cache.close()
         if self._replica is not None:
             self._replica.close()
         close_engine(self.engine)
         if self._server is not None:
             self._server.stop()
+
+    def _open_cache(self, settings: MemoryCache | RedisCache | TieredCache | None) -> Cache:
+        from dal.cache import Threads, open_cache
+
+        trying, given, pooled = self._trying.reading, self._connect_args, self._pooled
+        threads = Threads()
+        return open_cache(
+            settings, self.engine, sessions=self.session, trying=trying, runtime=threads, connect_args=given, pooled=pooled
+        )
 
     def _open(self) -> None:
         if self._closed:

@@ -68,6 +68,10 @@ class Trying:
             elsewhere=self._elsewhere,
         )
 
+    def reading(self, work: Callable[[], Any]) -> Any:
+        """Run what only reads, and again after a transient fault."""
+        return self.retrying.run(work, read_only=True)
+
     def tell(self, fact: object) -> None:
         """State a fact to the observers."""
         for observer in list(self.observers):

@@ -1,0 +1,199 @@
+"""Watch the engines of a database: note what each transaction writes, and say so when it is committed.
+
+What was written stays with the pooled connection (`dal.written`) until its transaction ends, so the ORM, Core, text and COPY
+are one case. SQLAlchemy has no event after a commit; a function is put around `do_commit` and its like of the dialect. Other
+engines of the process that lead to the same database are found when they first connect.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol
+
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.engine import URL
+
+from dal.cache import _internals
+from dal.cache.recording import current
+from dal.cache.tables import of_statement
+from dal.written import WRITTEN
+
+__all__ = ["Watch", "Writes", "note"]
+
+_EVERYTHING = "*"
+_DDL_COMMITS = frozenset({"mysql", "mariadb", "oracle"})
+_METHODS = ("do_commit", "do_rollback", "do_prepare_twophase", "do_commit_twophase")
+
+
+class Writes(Protocol):
+    """Who wants to know of writes."""
+
+    def committing(self, connection: Connection, tables: frozenset[str] | None) -> None:
+        """Learn what a transaction has written, before its COMMIT; None means any table."""
+        ...
+
+    def committed(self, tables: frozenset[str] | None, *, doubtful: bool) -> None:
+        """Learn what was written, after its COMMIT; `doubtful` where its reply was lost."""
+        ...
+
+
+def note(connection: Connection, tables: frozenset[str] | None) -> None:
+    """Note what a transaction writes; None means any table."""
+    connection.info.setdefault(WRITTEN, set()).update({_EVERYTHING} if tables is None else tables)
+
+
+class Watch:
+    """The engines of one database.
+
+    Args:
+        engine: Its engine; the sync one behind an async engine.
+        writes: Who wants to know.
+    """
+
+    def __init__(self, engine: Engine, writes: Writes) -> None:
+        self._url = engine.url
+        self._writes = writes
+        self._undo: list[Callable[[], None]] = []
+        self._prepared: dict[str, set[str]] = {}
+        self._dialects: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.attach(engine)
+        self._listen(Engine, "engine_connect", self._met)
+
+    def attach(self, engine: Engine) -> None:
+        """Watch an engine, too."""
+        if engine.dialect in self._dialects:
+            return
+        self._dialects.add(engine.dialect)
+        self._listen(engine, "before_cursor_execute", self._statement)
+        self._listen(engine, "after_cursor_execute", self._done)
+        self._listen(engine, "commit", self._committing)
+        makers = (self._after_commit, self._after_rollback, self._after_prepare, self._after_second_phase)
+        for name, make in zip(_METHODS, makers, strict=True):
+            self._undo.append(_internals.replace_method(engine.dialect, name, partial(make, engine.dialect)))
+
+    def close(self) -> None:
+        """Leave the engines alone."""
+        for undo in reversed(self._undo):
+            undo()
+        self._undo.clear()
+
+    def _listen(self, target: Any, name: str, listener: Callable[..., None]) -> None:
+        event.listen(target, name, listener)
+        self._undo.append(lambda: event.remove(target, name, listener))
+
+    def _met(self, connection: Connection) -> None:
+        engine = connection.engine
+        if engine.dialect not in self._dialects and _same(engine, self._url):
+            self.attach(engine)
+
+    def _statement(
+        self, connection: Connection, cursor: Any, statement: str, parameters: Any, context: Any, many: bool
+    ) -> None:
+        touched = of_statement(context, statement)
+        recording = current()
+        if recording is not None:
+            recording.statement(touched, dirty=bool(connection.info.get(WRITTEN)))
+        if touched.writes is None or touched.writes:
+            note(connection, touched.writes)
+
+    def _done(self, connection: Connection, cursor: Any, statement: str, values: Any, context: Any, many: bool) -> None:
+        written = connection.info.get(WRITTEN)
+        dialect = connection.dialect
+        if written and (_in_autocommit(dialect, connection.connection) or _ends_a_transaction(dialect, statement)):
+            self._writes.committing(connection, _named(written))
+            del connection.info[WRITTEN]
+            self._writes.committed(_named(written), doubtful=False)
+
+    def _committing(self, connection: Connection) -> None:
+        written = connection.info.get(WRITTEN)
+        if written:
+            self._writes.committing(connection, _named(written))
+
+    def _after_commit(self, dialect: Any, commit: Callable[..., Any]) -> Callable[..., Any]:
+        def do_commit(connection: Any) -> None:
+            written = _info(connection).get(WRITTEN)
+            if not written:
+                commit(connection)
+                return
+            info = connection.info
+            try:
+                commit(connection)
+            except BaseException:
+                self._writes.committed(_named(written), doubtful=True)
+                raise
+            info.pop(WRITTEN, None)
+            self._writes.committed(_named(written), doubtful=False)
+
+        return do_commit
+
+    def _after_rollback(self, dialect: Any, rollback: Callable[..., Any]) -> Callable[..., Any]:
+        def do_rollback(connection: Any) -> None:
+            written = _info(connection).pop(WRITTEN, None)
+            if written:
+                autocommit = _in_autocommit(dialect, connection)
+                rollback(connection)
+                if autocommit:
+                    self._writes.committed(_named(written), doubtful=False)
+            else:
+                rollback(connection)
+
+        return do_rollback
+
+    def _after_prepare(self, dialect: Any, prepare: Callable[..., Any]) -> Callable[..., Any]:
+        def do_prepare_twophase(connection: Connection, xid: Any) -> None:
+            written = connection.info.get(WRITTEN)
+            prepare(connection, xid)
+            if written:
+                self._prepared[str(xid)] = connection.info.pop(WRITTEN)
+
+        return do_prepare_twophase
+
+    def _after_second_phase(self, dialect: Any, commit: Callable[..., Any]) -> Callable[..., Any]:
+        def do_commit_twophase(connection: Connection, xid: Any, is_prepared: bool = True, recover: bool = False) -> None:
+            commit(connection, xid, is_prepared, recover)
+            written = self._prepared.pop(str(xid), {_EVERYTHING}) if is_prepared else connection.info.pop(WRITTEN, set())
+            if written:
+                self._writes.committed(_named(written), doubtful=False)
+
+        return do_commit_twophase
+
+
+def _named(written: set[str]) -> frozenset[str] | None:
+    return None if _EVERYTHING in written else frozenset(written)
+
+
+def _info(connection: Any) -> Any:
+    """Return what is noted at a pooled connection; nothing while it is made or closed."""
+    try:
+        return connection.info
+    except (AttributeError, NotImplementedError):
+        return {}
+
+
+def _in_autocommit(dialect: Any, connection: Any) -> bool:
+    try:
+        return bool(dialect.detect_autocommit_setting(connection.dbapi_connection))
+    except NotImplementedError:
+        return getattr(connection.dbapi_connection, "autocommit", False) is True
+
+
+def _ends_a_transaction(dialect: Any, statement: str) -> bool:
+    """Tell whether a statement commits what came before it: COMMIT as text, and DDL where that is so."""
+    first = statement.lstrip()[:8].casefold()
+    if first.startswith(("commit", "end")):
+        return True
+    return dialect.name in _DDL_COMMITS and first.startswith(("create", "alter", "drop", "truncate", "rename", "lock", "begin"))
+
+
+def _same(engine: Engine, url: URL) -> bool:
+    """Tell whether an engine leads to a database, as far as the URLs say; a database in memory is only its own."""
+    own = engine.url
+    return (
+        own.get_backend_name() == url.get_backend_name()
+        and own.database == url.database
+        and own.database not in {None, "", ":memory:"}
+        and (own.host or own.query.get("host")) == (url.host or url.query.get("host"))
+        and (own.port or own.query.get("port")) == (url.port or url.query.get("port"))
+    )
