@@ -26,9 +26,11 @@ __all__ = [
     "NotLoaded",
     "PartFailed",
     "PoolTimeout",
+    "ReplicationError",
     "RowConflict",
     "RowError",
     "ServerError",
+    "SlotLost",
     "StageFailed",
     "UnsupportedError",
     "UsageError",
@@ -137,6 +139,14 @@ class ConnectFailed(DalError, exc.OperationalError):
 
 class ServerError(DalError):
     """The embedded server cannot be installed, started or stopped here."""
+
+
+class ReplicationError(DalError):
+    """The server cannot give a change stream: a setting, a right, a slot or a table's identity is missing."""
+
+
+class SlotLost(ReplicationError):
+    """Changes are gone: the stream's slot was dropped, or the server removed the log that it needs."""
 
 
 class WorkerLost(DalError):

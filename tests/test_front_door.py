@@ -23,7 +23,7 @@ HEAVY = [
 
 
 def test_every_public_name_is_there_and_sorted() -> None:
-    assert list(dal.__all__) == sorted(dal.__all__)
+    assert list(dal.__all__) == sorted(dal.__all__, key=lambda name: (not name.isupper(), name))
     assert all(getattr(dal, name) is not None for name in dal.__all__)
     assert set(dir(dal)) == set(dal.__all__)
 

@@ -39,6 +39,11 @@ class AsyncBulkWriter(Generic[T]):
     ) -> None:
         self._writer: BulkWriter[T] = BulkWriter(_sync(place), entity)
 
+    @property
+    def sync_writer(self) -> BulkWriter[T]:
+        """The writer behind it, for code that runs on SQLAlchemy's bridge."""
+        return self._writer
+
     async def insert(
         self,
         rows: Rows,

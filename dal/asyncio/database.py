@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Self, TypeVar, overload
 
 from sqlalchemy import Select
 from sqlalchemy.engine import URL
@@ -41,11 +41,13 @@ from dal.loading import Policy
 
 if TYPE_CHECKING:
     from dal.asyncio.cache import AsyncCache
+    from dal.asyncio.changes import AsyncChanges
     from dal.asyncio.parallel import AsyncParallel
     from dal.cache import MemoryCache, RedisCache, TieredCache
     from dal.database.health import Health
     from dal.parallel import Progress
     from dal.parallel.split import Split
+    from dal.streams import Kind, Streams
 
 __all__ = ["AsyncDatabase"]
 
@@ -113,6 +115,7 @@ class AsyncDatabase:
         self._plan = planned(config, replicas, staleness, lambda url, pool: make_async_engine(url, pool, given).sync_engine)
         self._session_options = options
         self._replica: AsyncReplica | None = None
+        self._streams: Streams | None = None
         self._server: Any = None
         self._closed = False
         self._pooled = pgbouncer
@@ -316,12 +319,37 @@ class AsyncDatabase:
             )
         )
 
+    def changes(
+        self,
+        *entities: Any,
+        name: str | None = None,
+        kinds: Collection[Kind] = ("insert", "update", "delete", "truncate"),
+        old: Literal["key", "full"] = "key",
+        via: Literal["slot", "outbox"] = "slot",
+        publication: str | None = None,
+        takeover: Duration = 10.0,
+    ) -> AsyncChanges:
+        """Read the changes of classes, in commit order, at least once; see `Database.changes`."""
+        from dal.asyncio.changes import AsyncChanges
+        from dal.streams import streams_of
+
+        self._open()
+        if self._streams is None:
+            self._streams = streams_of(self.engine.sync_engine, lambda: self.session().sync_session, self._trying)
+        return AsyncChanges(
+            self._streams.describe(
+                entities, name=name, kinds=kinds, old=old, via=via, publication=publication, takeover=takeover
+            )
+        )
+
     async def health(self) -> Health:
         """Look whether the database is well; see `Database.health`."""
-        from dal.database.health import look
+        from dal.database.health import Problem, look
 
         self._open()
         found = await run_sync(look, self.engine.sync_engine, self.config.pool, self.url)
+        if self._streams is not None:
+            found = replace(found, problems=(*found.problems, *(Problem(*told) for told in self._streams.problems())))
         return found if self._replica is None else replace(found, problems=(*found.problems, *self._replica.problems()))
 
     def bind(self, session: AsyncSession) -> AsyncSession:
@@ -336,6 +364,9 @@ class AsyncDatabase:
         self._closed = True
         if self._cache is not None:
             await self._cache.close()
+        if self._streams is not None:
+            for each in self._streams.running():
+                await each.close()
         if self._replica is not None:
             await run_sync(self._replica.close)
         await run_sync(close_engine, self.engine.sync_engine)

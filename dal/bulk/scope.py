@@ -60,6 +60,19 @@ class Scope:
         """Whether the transaction is the writer's own."""
         return not isinstance(self._place, (Session, Connection))
 
+    def transaction(self) -> AbstractContextManager[Session]:
+        """Give a session in a transaction of the writer's own.
+
+        Raises:
+            UsageError: The writer writes into a caller's transaction.
+        """
+        if isinstance(self._place, (Session, Connection)):
+            raise UsageError(
+                "this writer writes into a transaction that is its caller's", hint=f"BulkWriter(db, {self._target.name})"
+            )
+        opened: AbstractContextManager[Session] = self._place.transaction()
+        return opened
+
     def run(self, work: Work[T], *, again: bool) -> T:
         """Run something in the transaction.
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Generic, Literal, TypeVar
 
 from sqlalchemy import Connection, Table
@@ -67,9 +68,33 @@ class BulkWriter(Generic[T]):
     """
 
     def __init__(self, place: Transactions | Session | scoped_session[Any] | Connection, entity: type[T] | Table) -> None:
+        self.entity = entity
         self.target = target_of(entity)
         self._scope = Scope(place, self.target)
         self._known: dict[str, TableFacts] = {}
+
+    @property
+    def commits(self) -> bool:
+        """Whether each call is a transaction of its own."""
+        return self._scope.commits
+
+    def transaction(self) -> AbstractContextManager[Session]:
+        """Give a session of the writer's database in a transaction that commits at the end, for `within`.
+
+        Raises:
+            UsageError: The writer writes into a caller's transaction.
+        """
+        return self._scope.transaction()
+
+    def within(self, session: Session) -> BulkWriter[T]:
+        """Make the same writer for a caller's transaction.
+
+        Args:
+            session: The caller's session.
+        """
+        made = BulkWriter(session, self.entity)
+        made._known = self._known
+        return made
 
     def insert(
         self,

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Self, TypeVar, overload
 
 from sqlalchemy import Engine, Select
 from sqlalchemy.engine import URL
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from dal.database.health import Health
     from dal.parallel import Parallel, Progress
     from dal.parallel.split import Split
+    from dal.streams import Changes, Kind, Streams
 
 __all__ = ["Database"]
 
@@ -101,6 +102,7 @@ class Database:
         self._session_options = options
         self._lock = threading.Lock()
         self._replica: Replica | None = None
+        self._streams: Streams | None = None
         self._server: Any = None
         self._closed = False
         self._pooled = pgbouncer
@@ -466,6 +468,46 @@ class Database:
             )
         )
 
+    def changes(
+        self,
+        *entities: Any,
+        name: str | None = None,
+        kinds: Collection[Kind] = ("insert", "update", "delete", "truncate"),
+        old: Literal["key", "full"] = "key",
+        via: Literal["slot", "outbox"] = "slot",
+        publication: str | None = None,
+        takeover: Duration = 10.0,
+    ) -> Changes:
+        """Read the changes of classes: inserts, updates and deletes, in commit order, at least once; see `dal.streams`.
+
+        Args:
+            entities: Mapped classes, or Tables.
+            name: The stream's name, by which it is resumed; a consumer each. None: from now on, and not to be resumed.
+            kinds: The kinds of changes wanted.
+            old: What `change.old` has to have: the key, or "full", for which each table needs REPLICA IDENTITY FULL.
+            via: "slot": the server's log, which needs wal_level=logical; "outbox": a table that triggers write.
+            publication: A publication made by somebody else, where this role may not make one.
+            takeover: How long to wait for another consumer of the same name to be gone.
+
+        Returns:
+            What to loop over, or to describe a flow with; nothing happens before that.
+
+        Raises:
+            UsageError: What is asked for is no class or Table, or the name cannot be one.
+            UnsupportedError: The database is not PostgreSQL.
+
+        Example:
+            >>> for change in db.changes(Order, name="billing"):  # doctest: +SKIP
+            ...     change.ack()
+        """
+        from dal.streams import Changes
+
+        return Changes(
+            self._known_streams().describe(
+                entities, name=name, kinds=kinds, old=old, via=via, publication=publication, takeover=takeover
+            )
+        )
+
     def health(self) -> Health:
         """Look whether the database is well.
 
@@ -477,10 +519,12 @@ class Database:
             ...     db.health().ok
             True
         """
-        from dal.database.health import look
+        from dal.database.health import Problem, look
 
         self._open()
         found = look(self.engine, self.config.pool, self.url)
+        if self._streams is not None:
+            found = replace(found, problems=(*found.problems, *(Problem(*told) for told in self._streams.problems())))
         return found if self._replica is None else replace(found, problems=(*found.problems, *self._replica.problems()))
 
     def bind(self, session: Session) -> Session:
@@ -502,6 +546,8 @@ class Database:
         self._closed = True
         if self._cache is not None:
             self._cache.close()
+        if self._streams is not None:
+            self._streams.close()
         if self._replica is not None:
             self._replica.close()
         close_engine(self.engine)
@@ -516,6 +562,15 @@ class Database:
         return open_cache(
             settings, self.engine, sessions=self.session, trying=trying, runtime=threads, connect_args=given, pooled=pooled
         )
+
+    def _known_streams(self) -> Streams:
+        from dal.streams import streams_of
+
+        self._open()
+        with self._lock:
+            if self._streams is None:
+                self._streams = streams_of(self.engine, self.sessions, self._trying)
+            return self._streams
 
     def _open(self) -> None:
         if self._closed:

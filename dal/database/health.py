@@ -118,9 +118,16 @@ def _server(connection: Connection, pool: PoolConfig, url: URL) -> tuple[str | N
         found.append(
             Problem(f"{used} of the server's {usable} connections are in use", "lower max_pool_size, or use PgBouncer")
         )
+    found.extend(_streams(connection))
     if fsync == "off":
         found.append(Problem("the server does not sync to disk: a crash may destroy it", "ALTER SYSTEM RESET fsync"))
     return version_text, recovering, found
+
+
+def _streams(connection: Connection) -> Iterator[Problem]:
+    from dal.streams.watch import problems
+
+    return (Problem(what, fix) for what, fix in problems(connection))
 
 
 def _pool(engine: Engine) -> Iterator[Problem]:
