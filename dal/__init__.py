@@ -7,8 +7,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dal.asyncio import AsyncBulkWriter, AsyncDatabase, AsyncObjectPool, AsyncRepository
-    from dal.bulk import BulkResult, BulkWriter, Rejected
+    from dal.asyncio import AsyncBatchWriter, AsyncBulkWriter, AsyncDatabase, AsyncObjectPool, AsyncRepository
+    from dal.bulk import (
+        Batch,
+        BatchStats,
+        BatchWriter,
+        BulkResult,
+        BulkWriter,
+        Checkpoint,
+        CsvDialect,
+        FileProgress,
+        Rejected,
+    )
     from dal.cache import MemoryCache, RedisCache, TieredCache
     from dal.config import CursorConfig, DatabaseConfig, PolicyConfig, PoolConfig
     from dal.database import Database
@@ -21,6 +31,7 @@ if TYPE_CHECKING:
         CursorError,
         DalError,
         DeadlineExceeded,
+        FileError,
         MissingExtra,
         MultipleFound,
         NotAwaited,
@@ -28,6 +39,7 @@ if TYPE_CHECKING:
         NotLoaded,
         PartFailed,
         PoolTimeout,
+        QueueFull,
         ReplicationError,
         RowConflict,
         RowError,
@@ -69,22 +81,27 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "UNCHANGED",
     "Alert",
     "AllowList",
     "Anomaly",
+    "AsyncBatchWriter",
     "AsyncBulkWriter",
     "AsyncDatabase",
     "AsyncObjectPool",
     "AsyncRepository",
+    "Batch",
+    "BatchStats",
+    "BatchWriter",
     "BulkResult",
     "BulkWriter",
     "Change",
     "Changes",
+    "Checkpoint",
     "CommitUnknown",
     "ConfigError",
     "ConnectFailed",
     "ConnectionPool",
+    "CsvDialect",
     "CursorConfig",
     "CursorError",
     "DalError",
@@ -93,6 +110,8 @@ __all__ = [
     "DatabaseConfig",
     "DeadlineExceeded",
     "EmbeddedServer",
+    "FileError",
+    "FileProgress",
     "Flow",
     "Invalidations",
     "JsonLines",
@@ -112,6 +131,7 @@ __all__ = [
     "PoolStats",
     "PoolTimeout",
     "Position",
+    "QueueFull",
     "RedisCache",
     "RedisStream",
     "Rejected",
@@ -126,6 +146,7 @@ __all__ = [
     "Threshold",
     "TieredCache",
     "Total",
+    "UNCHANGED",
     "UnsupportedError",
     "UsageError",
     "Webhook",
@@ -151,14 +172,21 @@ __all__ = [
 
 _HOMES = {
     "dal.asyncio": (
+        "AsyncBatchWriter",
         "AsyncBulkWriter",
         "AsyncDatabase",
         "AsyncRepository",
         "AsyncObjectPool",
     ),
     "dal.bulk": (
+        "Batch",
+        "BatchStats",
+        "BatchWriter",
         "BulkResult",
         "BulkWriter",
+        "Checkpoint",
+        "CsvDialect",
+        "FileProgress",
         "Rejected",
     ),
     "dal.cache": (
@@ -182,6 +210,7 @@ _HOMES = {
         "CursorError",
         "DalError",
         "DeadlineExceeded",
+        "FileError",
         "MissingExtra",
         "MultipleFound",
         "NotAwaited",
@@ -189,6 +218,7 @@ _HOMES = {
         "NotLoaded",
         "PartFailed",
         "PoolTimeout",
+        "QueueFull",
         "ReplicationError",
         "RowConflict",
         "RowError",

@@ -7,6 +7,7 @@ that a migrating application already catches, so `except NoResultFound` keeps wo
 
 from __future__ import annotations
 
+import queue
 from typing import Any
 
 from sqlalchemy import exc
@@ -18,6 +19,7 @@ __all__ = [
     "CursorError",
     "DalError",
     "DeadlineExceeded",
+    "FileError",
     "MissingExtra",
     "MultipleFound",
     "NPlusOneFound",
@@ -26,6 +28,7 @@ __all__ = [
     "NotLoaded",
     "PartFailed",
     "PoolTimeout",
+    "QueueFull",
     "ReplicationError",
     "RowConflict",
     "RowError",
@@ -198,7 +201,7 @@ class MultipleFound(DalError, exc.MultipleResultsFound):
 
 
 class RowError(DalError, exc.DBAPIError):
-    """A row cannot be written as it is; nothing of the call was.
+    """A row cannot be written as it is; nothing of the call was, or of its part where a file is loaded part by part.
 
     Args:
         message: Which row, and what is wrong with it.
@@ -211,6 +214,9 @@ class RowError(DalError, exc.DBAPIError):
         constraint: The constraint that refused it, where one did.
         orig: The driver's own error.
     """
+
+    line: int | None = None
+    """Its line in a file, from 1; None where rows did not come from one."""
 
     def __init__(
         self,
@@ -240,6 +246,10 @@ class RowConflict(RowError, exc.IntegrityError):
     """A row breaks a constraint: a unique key, a foreign key, NOT NULL, a CHECK."""
 
 
+class FileError(DalError, ValueError):
+    """A file is not what its name or the call says: damaged, in another encoding, cut short, or changed since."""
+
+
 # Time: it did not end within its bound.
 
 
@@ -249,6 +259,10 @@ class PoolTimeout(DalError, exc.TimeoutError):
 
 class DeadlineExceeded(DalError, exc.TimeoutError):
     """A unit of work did not end within its deadline."""
+
+
+class QueueFull(DalError, queue.Full):
+    """A batch writer has as many items on their way as it may have."""
 
 
 # Nobody can tell: what happened has to be looked up.

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequenc
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from sqlalchemy import Table
+from sqlalchemy import Select, Table
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
 from sqlalchemy.orm import Session
 
@@ -18,6 +18,7 @@ from dal.bulk.writer import BulkWriter, Duplicates, OnError
 
 if TYPE_CHECKING:
     from dal.asyncio.database import AsyncDatabase
+    from dal.bulk.files import Columns, CsvDialect, FileProgress, Format, Readable, Validate, Writable
 
 __all__ = ["AsyncBulkWriter"]
 
@@ -132,6 +133,50 @@ class AsyncBulkWriter(Generic[T]):
         return await run_sync(
             self._writer.delete, _iterable(keys), key=key, on_error=on_error, rejects=rejects, max_rejected=max_rejected
         )
+
+    async def load(
+        self,
+        file: Readable,
+        *,
+        format: Format | None = None,  # noqa: A002
+        columns: Columns | None = None,
+        header: bool | None = None,
+        dialect: CsvDialect | None = None,
+        key: Sequence[Attribute] | None = None,
+        validate: Validate | None = None,
+        on_error: OnError = "raise",
+        rejects: Rejects | None = None,
+        max_rejected: int | None = None,
+        progress: bool | Callable[[FileProgress], object] | None = None,
+        resume: str | None = None,
+    ) -> BulkResult:
+        """Load a file; see `BulkWriter.load`. Reading it blocks the event loop for as long as a block takes."""
+        return await run_sync(
+            self._writer.load,
+            file,
+            format=format,
+            columns=columns,
+            header=header,
+            dialect=dialect,
+            key=key,
+            validate=validate,
+            on_error=on_error,
+            rejects=rejects,
+            max_rejected=max_rejected,
+            progress=progress,
+            resume=resume,
+        )
+
+    async def dump(
+        self,
+        statement: Select[Any],
+        file: Writable,
+        *,
+        format: Format | None = None,  # noqa: A002
+        progress: bool | Callable[[FileProgress], object] | None = None,
+    ) -> int:
+        """Write the rows that a statement selects to a file; see `BulkWriter.dump`."""
+        return await run_sync(self._writer.dump, statement, file, format=format, progress=progress)
 
 
 class _SyncTransactions:

@@ -162,11 +162,10 @@ def duplicate_keys(key: Sequence[str], stages: Sequence[Stage]) -> str:
 
 def _changes(applied: Applied, source: str, target: str = "dal_target") -> tuple[list[str], str]:
     """Return what an update sets, and the condition that it changes something."""
-    part = applied.context.target.parts[applied.part]
     plan = applied.context.plan(applied.written, applied.part)
     names = applied.columns(applied.written)
     sets = [f"{name} = {source}.{name}" for name in names]
-    sets += _on_update(applied, part.columns)
+    sets += set_on_update(applied.context, applied.written, applied.key, applied.part)
     differs = [
         _differs(f"{target}.{name}", f"{source}.{name}", planned.facts.comparable)
         for name, planned in zip(names, plan.columns, strict=True)
@@ -178,17 +177,25 @@ def _differs(one: str, other: str, comparable: bool) -> str:
     return f"{one} IS DISTINCT FROM {other}" if comparable else f"{one}::text IS DISTINCT FROM {other}::text"
 
 
-def _on_update(applied: Applied, columns: Any) -> list[str]:
-    """Return what an ordinary UPDATE of SQLAlchemy's would set as well: `onupdate=` in SQL, and a version."""
+def set_on_update(context: Context, written: Sequence[str], key: Sequence[str], part: int = 0) -> list[str]:
+    """Return what an ordinary UPDATE of SQLAlchemy's would set as well: `onupdate=` in SQL, and a version.
+
+    Args:
+        context: The call.
+        written: The attributes that are set anyway.
+        key: The attributes that tell rows apart.
+        part: Which of the target's tables.
+    """
     found = []
-    mapper = applied.context.target.mapper
-    for name, column in columns.items():
-        if name in applied.written or name in applied.key:
+    mapper = context.target.mapper
+    for name, column in context.target.parts[part].columns.items():
+        if name in written or name in key:
             continue
+        quoted = context.quoted([column])[0]
         if mapper is not None and mapper.version_id_col is column:
-            found.append(f"{applied.column(name)} = dal_target.{applied.column(name)} + 1")
+            found.append(f"{quoted} = dal_target.{quoted} + 1")
         elif column.onupdate is not None and column.onupdate.is_clause_element:
-            found.append(f"{applied.column(name)} = {_compiled(applied.context, column)}")
+            found.append(f"{quoted} = {_compiled(context, column)}")
     return found
 
 

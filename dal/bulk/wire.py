@@ -6,7 +6,7 @@ It works through both doors. On an asyncio connection it has to be used inside S
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -41,7 +41,13 @@ class BadRow(Exception):
 
 
 class Copying(Protocol):
-    """A COPY that is under way."""
+    """A COPY that is under way.
+
+    Attributes:
+        rows: How many rows it has written, once it has ended.
+    """
+
+    rows: int
 
     def write_rows(self, rows: list[Row]) -> None:
         """Encode and send rows.
@@ -106,6 +112,27 @@ class Wire:
                 running.expect(types)
                 yield running
 
+    def wait(self, work: Generator[Any, Any, Any], statement: str) -> Any:
+        """Run a generator of psycopg's libpq layer, through either door.
+
+        Args:
+            work: Yields what it waits for, as psycopg's own do.
+            statement: What it is about, for errors.
+
+        Returns:
+            What the generator returns.
+
+        Raises:
+            DBAPIError: It raised an error of psycopg's.
+        """
+        dbapi: Any = self.connection.dialect.loaded_dbapi
+        try:
+            if self._asyncio:
+                return self._proxied.dbapi_connection.run_async(lambda driver: driver.wait(work))
+            return self.driver.wait(work)
+        except dbapi.Error as error:
+            raise self.translated(error, statement) from error
+
     def savepoint(self, name: str = "dal_bulk") -> None:
         """Set a savepoint."""
         self.run(f"SAVEPOINT {name}")
@@ -149,7 +176,10 @@ class Wire:
 
 
 class _SyncCopying:
+    rows = 0
+
     def __init__(self, cursor: Any, statement: str) -> None:
+        self._cursor = cursor
         self._entered: AbstractContextManager[Any] = cursor.copy(statement)
 
     def __enter__(self) -> Self:
@@ -158,6 +188,7 @@ class _SyncCopying:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._entered.__exit__(kind, error, trace)
+        self.rows = self._cursor.rowcount
 
     def expect(self, types: Sequence[str]) -> None:
         if types:
@@ -176,13 +207,16 @@ class _SyncCopying:
 
 
 class _AsyncCopying:
+    rows = 0
+
     def __init__(self, proxied: Any, statement: str) -> None:
         self._adapted = proxied.dbapi_connection
         self._statement = statement
 
     def __enter__(self) -> Self:
         async def begin(driver: Any) -> None:
-            self._entered = driver.cursor().copy(self._statement)
+            self._cursor = driver.cursor()
+            self._entered = self._cursor.copy(self._statement)
             self._copy = await self._entered.__aenter__()
 
         self._adapted.run_async(begin)
@@ -190,6 +224,7 @@ class _AsyncCopying:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._adapted.run_async(lambda driver: self._entered.__aexit__(kind, error, trace))
+        self.rows = self._cursor.rowcount
 
     def expect(self, types: Sequence[str]) -> None:
         if types:

@@ -12,9 +12,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Select, Table
 from sqlalchemy.orm import Session, scoped_session
 
 from dal.bulk.catalog import TableFacts
@@ -34,6 +34,10 @@ from dal.bulk.tally import Tally
 from dal.bulk.target import Attribute, target_of
 from dal.bulk.wire import speaks_copy
 from dal.errors import UsageError
+
+if TYPE_CHECKING:
+    from dal.bulk.files import Columns, CsvDialect, FileProgress, Format, Readable, Validate, Writable
+    from dal.bulk.files.loader import Loader
 
 __all__ = ["BulkWriter", "OnError"]
 
@@ -242,6 +246,101 @@ class BulkWriter(Generic[T]):
             max_rejected,
             fresh=False,
         )
+
+    def load(
+        self,
+        file: Readable,
+        *,
+        format: Format | None = None,  # noqa: A002
+        columns: Columns | None = None,
+        header: bool | None = None,
+        dialect: CsvDialect | None = None,
+        key: Sequence[Attribute] | None = None,
+        validate: Validate | None = None,
+        on_error: OnError = "raise",
+        rejects: Rejects | None = None,
+        max_rejected: int | None = None,
+        progress: bool | Callable[[FileProgress], object] | None = None,
+        resume: str | None = None,
+    ) -> BulkResult:
+        """Load a file: CSV, JSON lines, Parquet or Arrow, packed with gzip or zstandard or not.
+
+        Args:
+            file: A path, a file object, or what `urllib.request.urlopen()` returns.
+            format: "csv", "jsonl", "parquet" or "arrow"; by default what the first bytes and the name tell.
+            columns: The attribute of each field, in order, or by its name in the file; None leaves a field out. By default the
+                names in the file are compared with those of attributes and columns.
+            header: Whether the first line of a CSV file names the fields; by default, if it does.
+            dialect: How a CSV file is written; what it leaves open is found out.
+            key: The columns of a unique key, to write over rows that are there already.
+            validate: A function of each row, a dict, that returns what to write or raises; or a pydantic or msgspec model.
+            on_error: As for `insert`; a rejected row has its line.
+            rejects: As for `insert`.
+            max_rejected: As for `insert`.
+            progress: True for a bar on the terminal, or a function that is called with a `FileProgress`.
+            resume: The name of a checkpoint: each part of the file is committed with it, and an interrupted load goes on
+                where it ended; see `dal.bulk.checkpoint`. By default the whole file is one transaction.
+
+        Returns:
+            What was done.
+
+        Raises:
+            RowError: A row cannot be written; it names the line.
+            FileError: The file is damaged, in another encoding, or not the one the checkpoint is of.
+            UsageError: The fields are not the attributes.
+        """
+        from dal.bulk.files.load import LoadOptions, load
+
+        options = LoadOptions(
+            format=format,
+            columns=columns,
+            header=header,
+            dialect=dialect,
+            key=None if key is None else self.target.listed(key, "key"),
+            validate=validate,
+            rejecting=checked_on_error(on_error),
+            rejects=Sink(rejects),
+            max_rejected=max_rejected,
+            progress=progress,
+            resume=resume,
+        )
+        return load(file, options, self._scope, self.target, self._loader)
+
+    def dump(
+        self,
+        statement: Select[Any],
+        file: Writable,
+        *,
+        format: Format | None = None,  # noqa: A002
+        progress: bool | Callable[[FileProgress], object] | None = None,
+    ) -> int:
+        """Write the rows that a statement selects to a file, the way back of `load`.
+
+        Args:
+            statement: A `select()` of columns or of the entity.
+            file: A path, or a binary file object.
+            format: "csv", "jsonl", "parquet" or "arrow"; by default by the name, packed where it ends in `.gz` or `.zst`.
+            progress: As for `load`.
+
+        Returns:
+            How many rows were written.
+
+        Raises:
+            UsageError: It is no `select()`, or the name tells no format.
+            MissingExtra: Parquet and Arrow need the extra `arrow`.
+        """
+        from dal.bulk.files.dump import dump
+
+        return self._scope.run(
+            lambda connection, session: dump(connection, statement, file, format=format, progress=progress), again=False
+        )
+
+    def _loader(self, connection: Connection, session: Session | None) -> Loader:
+        from dal.bulk.files.loader import Loader
+
+        writer: BulkWriter[Any] = BulkWriter(connection if session is None else session, self.entity)
+        writer._known = self._known
+        return Loader(connection, writer, self.target, self._known)
 
     def _keyed(self, key: Any, written: Any, duplicates: str) -> Keyed:
         if duplicates not in {"error", "first", "last"}:

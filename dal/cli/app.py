@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from dal.cli import check, demo, migrate, pool
+from dal.cli import check, demo, export, import_, migrate, pool
 
 __all__ = ["app"]
 
@@ -13,6 +13,8 @@ app = typer.Typer(name="dal", no_args_is_help=True, add_completion=False, pretty
 app.command("demo")(demo.demo)
 app.command("check")(check.check)
 app.command("pool")(pool.pool)
+app.command("import")(import_.import_)
+app.command("export")(export.export)
 app.add_typer(migrate.app, name="migrate")
 
 

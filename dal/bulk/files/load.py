@@ -1,0 +1,316 @@
+"""Load: a file into the table of an entity.
+
+CSV whose fields Python need not look at goes to COPY byte by byte, and the server reads types, lengths and constraints.
+Everything else is read into rows, which a BulkWriter writes. Without `resume` all of it is one transaction; with it, each part
+is one, together with the checkpoint that says so.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from dal.bulk.checkpoint import Checkpoint, Place
+from dal.bulk.context import Context
+from dal.bulk.files.columnar import ArrowRows
+from dal.bulk.files.csv_file import CsvFile, Span
+from dal.bulk.files.dialect import CsvDialect
+from dal.bulk.files.header import Columns, refuse_missing
+from dal.bulk.files.loader import Loader
+from dal.bulk.files.located import Located
+from dal.bulk.files.progress import FileProgress, Tell, telling
+from dal.bulk.files.raw import RawCopy, send, why_not_raw
+from dal.bulk.files.source import BLOCK, FORMATS, Format, Readable, Source
+from dal.bulk.files.typed import CsvRows, JsonRows, Lines
+from dal.bulk.files.validation import Validate
+from dal.bulk.refusal import Refused, of_error
+from dal.bulk.result import BulkResult, Rejected
+from dal.bulk.scope import Scope
+from dal.bulk.sinks import Sink
+from dal.bulk.target import Attribute, Target
+from dal.errors import RowError, UsageError
+
+__all__ = ["LoadOptions", "load"]
+
+_PART = 4 * BLOCK
+_NOWHERE = Sink(None)
+_START = Place()
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadOptions:
+    """What a caller says of a load; see `BulkWriter.load`."""
+
+    format: Format | None = None
+    columns: Columns | None = None
+    header: bool | None = None
+    dialect: CsvDialect | None = None
+    key: tuple[Attribute, ...] | None = None
+    validate: Validate | None = None
+    rejecting: bool = False
+    rejects: Sink = _NOWHERE
+    max_rejected: int | None = None
+    progress: bool | Tell | None = None
+    resume: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.format is not None and self.format not in FORMATS.values():
+            known = ", ".join(sorted(set(FORMATS.values())))
+            raise UsageError(f"format={self.format!r} is not known", hint=f"one of {known}")
+
+
+Loaders = Callable[[Connection, Session | None], Loader]
+
+
+def load(given: Readable, options: LoadOptions, scope: Scope, target: Target, loaders: Loaders) -> BulkResult:
+    """Load a file.
+
+    Args:
+        given: The file.
+        options: What the caller says.
+        scope: Where it runs.
+        target: Where the rows go.
+        loaders: Makes what writes rows.
+
+    Raises:
+        RowError: A row cannot be written; it is named by its line.
+        FileError: The file is damaged, in another encoding, or not the one that was begun.
+        UsageError: Its fields are not the attributes.
+    """
+    started = time.perf_counter()
+    if options.resume is not None and not scope.commits:
+        raise UsageError(
+            "resume= commits part after part, and this writer works in the caller's transaction",
+            hint="write BulkWriter(db, ...), or leave resume= out",
+        )
+    with Source(given) as source, telling(options.progress, source.name) as tell:
+        if options.resume is not None:
+            counts = _resumed(source, options, scope, target, loaders, tell)
+        else:
+            counts = _whole(source, options, scope, target, loaders, tell)
+    return replace(counts.result(), seconds=time.perf_counter() - started)
+
+
+class _Counts:
+    """What a load has done so far, and the rows it has set aside."""
+
+    def __init__(self, options: LoadOptions, name: str, target: Target, *, before: Place = _START) -> None:
+        self._options, self._name, self._target, self._before = options, name, target, before
+        self.located = Located(name, target.name, whole=options.resume is None)
+        self.inserted = self.updated = self.unchanged = 0
+        self.rejected: list[Rejected] = []
+
+    @property
+    def rows(self) -> int:
+        """Rows written."""
+        return self.inserted + self.updated + self.unchanged
+
+    @property
+    def seen(self) -> int:
+        """Records handled, in this run and before it."""
+        return self._before.rows + self._before.rejected + self.rows + len(self.rejected)
+
+    def reject(self, rejected: Rejected, orig: BaseException | None = None) -> None:
+        """Set a row aside, or end the load."""
+        if not self._options.rejecting:
+            raise self.located.error(rejected, orig)
+        self.rejected.append(rejected)
+        most = self._options.max_rejected
+        if most is not None and len(self.rejected) > most:
+            raise self.located.error(rejected, orig, more_than=most)
+
+    def add(self, result: BulkResult) -> None:
+        """Add what writing rows has come to."""
+        self.inserted += result.inserted
+        self.updated += result.updated
+        self.unchanged += result.unchanged
+
+    def result(self) -> BulkResult:
+        """Return it."""
+        return BulkResult(
+            inserted=self.inserted,
+            updated=self.updated,
+            unchanged=self.unchanged,
+            rejected=sorted(self.rejected, key=lambda each: each.line or 0),
+        )
+
+    def begin(self, place: Place) -> _Counts:
+        """Return the counts of one part, which may be done again."""
+        return _Counts(self._options, self._name, self._target, before=place)
+
+    def join(self, part: _Counts) -> None:
+        """Add those of a part that is committed."""
+        self.add(part.result())
+        self.rejected += part.rejected
+
+    def progress(self, source: Source, sent: int = 0) -> FileProgress:
+        """Return how far it is."""
+        rejected = self._before.rejected + len(self.rejected)
+        return FileProgress(done=source.done, total=source.size, rows=self.seen + sent, rejected=rejected)
+
+
+class _Parts(Protocol):
+    def parts(self, position: int, line: int) -> Iterator[Lines]: ...
+
+
+class _Opened:
+    """A file whose format, header and route are known."""
+
+    def __init__(self, source: Source, options: LoadOptions, target: Target, connection: Connection, size: int) -> None:
+        self.kind = options.format or source.format()
+        self.csv: CsvFile | None = None
+        self.rows: _Parts
+        if self.kind == "csv":
+            said = {"dialect": options.dialect, "columns": options.columns, "header": options.header}
+            file = CsvFile(source, target, block=size, **said)  # type: ignore[arg-type]
+            refuse_missing(target, file.header.attributes, source.name)
+            if options.validate is None and options.key is None:
+                self.csv = file if why_not_raw(target, file.header.names, connection.dialect) is None else None
+            self.rows = CsvRows(file, target, options.validate)
+        elif self.kind == "jsonl":
+            self.rows = JsonRows(source, target, options.columns, options.validate)
+        else:
+            self.rows = ArrowRows(source, self.kind, target, options.columns, options.validate)
+            refuse_missing(target, self.rows.attributes, source.name)
+
+
+def _whole(source: Source, options: LoadOptions, scope: Scope, target: Target, loaders: Loaders, tell: Tell | None) -> _Counts:
+    """Load all of a file in one transaction."""
+
+    def once(connection: Connection, session: Session | None) -> _Counts:
+        counts = _Counts(options, source.name, target)
+        source.rewind()
+        opened = _Opened(source, options, target, connection, BLOCK)
+        loader = loaders(connection, session)
+        if opened.csv is None:
+            for lines in opened.rows.parts(0, 0):
+                _write_rows(lines, loader, options, counts)
+                _tell(tell, counts.progress(source))
+        elif options.rejecting:
+            raw = RawCopy(loader.context(), opened.csv, counts.reject)
+            for span in opened.csv.spans():
+                counts.inserted += raw.write(span, counts.seen)
+                _tell(tell, counts.progress(source))
+        else:
+            _stream(source, opened.csv, loader.context(), counts, tell)
+        options.rejects.inside(counts.rejected, connection)
+        return counts
+
+    counts = scope.run(once, again=source.path is not None)
+    options.rejects.after(counts.rejected)
+    return counts
+
+
+def _stream(source: Source, file: CsvFile, context: Context, counts: _Counts, tell: Tell | None) -> None:
+    """Send a whole file by one COPY."""
+    raw = RawCopy(context, file, None)
+    sent = 0
+    try:
+        with context.wire.copy(raw.statement) as copying:
+            for span in file.spans():
+                send(copying, span.data)
+                if tell is not None:
+                    sent += span.data.count(b"\n")
+                    tell(counts.progress(source, sent))
+    except DBAPIError as error:
+        refused = of_error(error, raw.plan)
+        if refused is None:
+            raise
+        raise counts.located.of_line(refused, file, source) from error
+    counts.inserted += copying.rows
+
+
+def _resumed(
+    source: Source, options: LoadOptions, scope: Scope, target: Target, loaders: Loaders, tell: Tell | None
+) -> _Counts:
+    """Load what is left of a file, each part in a transaction that moves the checkpoint on."""
+    checkpoint = Checkpoint(str(options.resume))
+    checkpoint.prepare(scope)
+    fingerprint = source.fingerprint()
+    place = scope.run(lambda connection, session: checkpoint.start(connection, fingerprint), again=True)
+    counts = _Counts(options, source.name, target, before=place)
+    if place.finished:
+        return counts
+    opened: _Opened = scope.run(lambda connection, session: _Opened(source, options, target, connection, _PART), again=True)
+    for part in _parts(opened, place):
+        place = _one_part(part, place, opened, options, scope, loaders, checkpoint, counts)
+        _tell(tell, counts.progress(source))
+    scope.run(lambda connection, session: checkpoint.finish(connection, place), again=True)
+    return counts
+
+
+def _one_part(
+    part: Span | Lines,
+    place: Place,
+    opened: _Opened,
+    options: LoadOptions,
+    scope: Scope,
+    loaders: Loaders,
+    checkpoint: Checkpoint,
+    counts: _Counts,
+) -> Place:
+    def once(connection: Connection, session: Session | None) -> tuple[_Counts, Place]:
+        checkpoint.hold(connection, place)
+        own = counts.begin(place)
+        loader = loaders(connection, session)
+        if isinstance(part, Span):
+            assert opened.csv is not None
+            _write_span(part, RawCopy(loader.context(), opened.csv, own.reject if options.rejecting else None), own)
+        else:
+            _write_rows(part, loader, options, own)
+        after = replace(
+            place,
+            position=part.end,
+            line=part.next_line,
+            rows=place.rows + own.rows,
+            rejected=place.rejected + len(own.rejected),
+        )
+        options.rejects.inside(own.rejected, connection)
+        checkpoint.advance(connection, after)
+        return own, after
+
+    own, after = scope.run(once, again=True)
+    options.rejects.after(own.rejected)
+    counts.join(own)
+    return after
+
+
+def _parts(opened: _Opened, place: Place) -> Iterator[Span | Lines]:
+    if opened.csv is not None:
+        return opened.csv.spans(place.position, place.line)
+    return opened.rows.parts(place.position, place.line)
+
+
+def _write_span(span: Span, raw: RawCopy, counts: _Counts) -> None:
+    try:
+        counts.inserted += raw.write(span, counts.seen)
+    except Refused as refused:
+        raise counts.located.of_span(refused, span, raw) from refused
+
+
+def _write_rows(lines: Lines, loader: Loader, options: LoadOptions, counts: _Counts) -> None:
+    """Write the rows of a part, and set aside what was refused before and by the database."""
+    base = counts.seen
+    places = sorted([*lines.lines, *(each.line or 0 for each in lines.refused)]) if lines.refused else lines.lines
+    if lines.refused and not options.rejecting:
+        counts.reject(lines.refused[0])
+    try:
+        result = loader.write(lines.rows, key=options.key, rejecting=options.rejecting)
+    except RowError as error:
+        raise counts.located.again(error, lines.lines[error.position], base + error.position) from error
+    counts.add(result)
+    refused = [*lines.refused, *(replace(each, line=lines.lines[each.position]) for each in result.rejected)]
+    at = {line: index for index, line in enumerate(places)} if refused else {}
+    for each in sorted(refused, key=lambda each: each.line or 0):
+        counts.reject(replace(each, position=base + at[each.line or 0]))
+
+
+def _tell(tell: Tell | None, progress: FileProgress) -> None:
+    if tell is not None:
+        tell(progress)

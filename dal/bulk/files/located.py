@@ -1,0 +1,94 @@
+"""Located: the error of a row in a file, with its line and, where the file can be read once more, what stands there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from dal.bulk.files.csv_file import CsvFile, Span
+from dal.bulk.files.raw import RawCopy
+from dal.bulk.files.records import lines_of
+from dal.bulk.files.source import Source
+from dal.bulk.refusal import Refused, row_error
+from dal.bulk.result import Rejected
+from dal.errors import RowError
+
+__all__ = ["Located"]
+
+
+class Located:
+    """Makes the errors of a load.
+
+    Args:
+        name: The file's name.
+        target: What errors call the target.
+        whole: Whether nothing at all was written.
+    """
+
+    def __init__(self, name: str, target: str, *, whole: bool) -> None:
+        self._name, self._target, self._whole = name, target, whole
+
+    def error(self, rejected: Rejected, orig: BaseException | None, *, more_than: int | None = None) -> RowError:
+        """Return the error of a row.
+
+        Args:
+            rejected: The row.
+            orig: The driver's error.
+            more_than: How many were allowed to be refused, where there were too many.
+        """
+        error = row_error(rejected, self._target, orig)
+        told = error.args[0].split(": ", 1)[1]
+        done = "nothing was written" if self._whole else "what stands before its part is written"
+        message = f"line {rejected.line} of {self._name} was refused, and {done}: {told}"
+        error.args = (message if more_than is None else f"more than {more_than} rows were refused; the last: {message}",)
+        error.line = rejected.line
+        return error
+
+    def again(self, error: RowError, line: int, position: int) -> RowError:
+        """Return the error of a row that a writer of rows has raised, with its line."""
+        rejected = Rejected(
+            position,
+            error.args[0].rsplit(": ", 1)[-1],
+            column=error.column,
+            value=error.value,
+            sqlstate=error.sqlstate,
+            constraint=error.constraint,
+            row=error.row,
+            line=line,
+        )
+        return self.error(rejected, error.orig)
+
+    def of_span(self, refused: Refused, span: Span, raw: RawCopy) -> RowError:
+        """Return the error of a record of a span."""
+        index, line, row = _found(raw.file, span, span.line + (refused.index or 0))
+        return self._refused(refused, index, line, row)
+
+    def of_line(self, refused: Refused, file: CsvFile, source: Source) -> RowError:
+        """Return the error of a record of a file that was sent as a whole."""
+        if refused.index is None:
+            return self._refused(refused, 0, None, {})
+        wanted = file.first_line + refused.index
+        if source.path is not None:
+            source.rewind()
+            before = 0
+            for span in file.spans():
+                if wanted < span.next_line:
+                    index, line, row = _found(file, span, wanted)
+                    return self._refused(refused, before + index, line, row)
+                before += len(file.records(span))
+        return self._refused(refused, refused.index, wanted, {})
+
+    def _refused(self, refused: Refused, position: int, line: int | None, row: Mapping[str, Any]) -> RowError:
+        rejected = refused.rejected(position, dict(row), row.get(refused.column or ""))
+        return self.error(replace(rejected, line=line), refused.orig)
+
+
+def _found(file: CsvFile, span: Span, wanted: int) -> tuple[int, int, Mapping[str, Any]]:
+    """Return the index, the line and the fields of the record that a line is in."""
+    line = span.line
+    for index, record in enumerate(file.records(span)):
+        if wanted < line + lines_of(record):
+            return index, line, file.named(record)
+        line += lines_of(record)
+    return 0, wanted, {}

@@ -1,0 +1,194 @@
+"""Raw: the bytes of a file, sent to COPY as they are; types, lengths, NULL and constraints are the server's to check.
+
+A span that is refused is cut at the row the server names, by its line, and the rest is sent again; only where it names none
+(a foreign key), rows are found by the key, or by halving.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from typing import Any
+
+from sqlalchemy import Column, Dialect, Enum
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from dal.bulk.context import Context
+from dal.bulk.files.csv_file import CsvFile, Span
+from dal.bulk.files.records import lines_of
+from dal.bulk.isolate import isolate
+from dal.bulk.plan import ColumnPlan
+from dal.bulk.refusal import Refused, of_error
+from dal.bulk.result import Rejected
+from dal.bulk.target import Target
+from dal.bulk.wire import Copying
+
+__all__ = ["RawCopy", "why_not_raw"]
+
+_END_OF_DATA = b"\\."
+
+
+def why_not_raw(target: Target, names: Sequence[str | None], dialect: Dialect) -> str | None:
+    """Tell why the bytes of a file cannot go to COPY as they are, or None where they can.
+
+    Args:
+        target: Where the rows go.
+        names: The attribute of each field.
+        dialect: The database.
+    """
+    if dialect.driver not in {"psycopg", "psycopg_async"}:
+        return "only psycopg has COPY"
+    if len(target.parts) > 1:
+        return f"{target.name} is kept in several tables"
+    if None in names:
+        return "a field is left out"
+    mapper = target.mapper
+    for name, column in target.columns.items():
+        if name in names:
+            if _by_python(column.type):
+                return f"{target.name}.{name} has a type that Python converts"
+        elif name in target.constants or (column.default is not None and not column.default.is_sequence):
+            return f"{target.name}.{name} has a default that Python gives"
+        elif mapper is not None and mapper.version_id_col is column:
+            return f"{target.name}.{name} is a version that Python counts"
+    return None
+
+
+def _by_python(kind: TypeEngine[Any]) -> bool:
+    return isinstance(kind, TypeDecorator) or (isinstance(kind, Enum) and not kind.native_enum)
+
+
+class RawCopy:
+    """COPY of spans of a file.
+
+    Args:
+        context: The call.
+        file: The file.
+        reject: Called with each row that is refused; where it is None, the first refusal ends the load.
+    """
+
+    def __init__(self, context: Context, file: CsvFile, reject: Callable[[Rejected], None] | None) -> None:
+        self._context, self.file, self.reject = context, file, reject
+        self._names = [name for name in file.header.names if name is not None]
+        self.plan: ColumnPlan = context.plan(self._names)
+        self.statement = file.copy(context.table(), context.quoted(planned.column for planned in self.plan.columns))
+
+    def write(self, span: Span, position: int) -> int:
+        """Write a span, and return how many rows it has put into the table.
+
+        Args:
+            span: The records.
+            position: The place of the first among all records of the load.
+
+        Raises:
+            Refused: A row was refused, and `reject` is not there to take it; its index is a line of the span.
+        """
+        wire = self._context.wire
+        if self.reject is None:
+            return self.copied(span.data)
+        wire.savepoint()
+        try:
+            rows = self.copied(span.data)
+            if self._context.facts().deferred:
+                wire.run("SET CONSTRAINTS ALL IMMEDIATE")
+        except (Refused, DBAPIError) as error:
+            if not isinstance(error, Refused) and of_error(error, self.plan) is None:
+                raise
+            wire.undo()
+            return self._isolated(span, position)
+        wire.release()
+        return rows
+
+    def copied(self, data: bytes) -> int:
+        """Send bytes, and return the number of rows.
+
+        Raises:
+            Refused: A row was refused; its index is its last line.
+        """
+        try:
+            with self._context.wire.copy(self.statement) as copying:
+                send(copying, data)
+        except DBAPIError as error:
+            refused = of_error(error, self.plan)
+            if refused is None:
+                raise
+            raise refused from error
+        return copying.rows
+
+    def _isolated(self, span: Span, position: int) -> int:
+        attempt = _Records(self, self.file, self.file.records(span))
+        lines = list(accumulate((lines_of(record) for record in attempt.records), initial=span.line))
+        bad = 0
+
+        def reject(index: int, refused: Refused) -> None:
+            nonlocal bad
+            bad += 1
+            self._reject(attempt.records[index], refused, position=position + index, line=lines[index])
+
+        isolate(self._context.wire, attempt, reject, immediate=self._context.facts().deferred)
+        return len(attempt) - bad
+
+    def _reject(self, record: bytes, refused: Refused, *, position: int, line: int) -> None:
+        assert self.reject is not None
+        row = self.file.named(record)
+        self.reject(
+            Rejected(
+                position=position,
+                reason=refused.reason,
+                column=refused.column,
+                value=row.get(refused.column or ""),
+                sqlstate=refused.sqlstate,
+                constraint=refused.constraint,
+                row=row or record,
+                line=line,
+            )
+        )
+
+
+class _Records:
+    """The records of a span, of which any range can be written; an `Attempt` for `isolate`."""
+
+    def __init__(self, raw: RawCopy, file: CsvFile, records: list[bytes]) -> None:
+        self._raw, self._file, self.records = raw, file, records
+        self.plan = raw.plan
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def write(self, start: int, stop: int) -> None:
+        """Write a range of records."""
+        part = self.records[start:stop]
+        try:
+            self._raw.copied(b"".join(part))
+        except Refused as refused:
+            if refused.index is not None:
+                ends = list(accumulate(map(lines_of, part)))
+                refused.index = min(bisect_right(ends, refused.index), len(part) - 1)
+            raise
+
+    def matching(self, start: int, stop: int, key: tuple[Sequence[str], str]) -> Sequence[int]:
+        """Return the records of a range that have a key, by the text the server shows of it."""
+        columns, text = key
+        order: list[Column[Any]] = [planned.column for planned in self.plan.columns]
+        places = [next((at for at, column in enumerate(order) if column.name == name), None) for name in columns]
+        if None in places:
+            return []
+        found = []
+        for index in range(start, stop):
+            fields = self._file.fields(self.records[index])
+            if ", ".join(str(fields[at]) for at in places if at is not None and at < len(fields)) == text:
+                found.append(index)
+        return found
+
+
+def send(copying: Copying, data: bytes) -> None:
+    r"""Send bytes of whole records.
+
+    COPY takes a line of nothing but `\.` for the end of the data; in quotes it is a value.
+    """
+    if _END_OF_DATA in data:
+        lines = data.split(b"\n")
+        data = b"\n".join(b'"\\."' + line[2:] if line.rstrip(b"\r") == _END_OF_DATA else line for line in lines)
+    copying.write(data)

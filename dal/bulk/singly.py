@@ -1,0 +1,57 @@
+"""Singly: the operations of a batch one by one, where there is no statement for many: other databases, joined inheritance."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, Table, select
+
+from dal.bulk.arrays import Doing
+from dal.bulk.target import Target
+from dal.bulk.writer import BulkWriter
+
+__all__ = ["Singly"]
+
+
+class Singly:
+    """Writes operations one by one.
+
+    Args:
+        entity: The mapped class or Table.
+        target: Where its rows go.
+    """
+
+    def __init__(self, entity: type[Any] | Table, target: Target) -> None:
+        self._entity, self._target = entity, target
+
+    def write(self, connection: Connection, operation: Doing) -> dict[str, Any] | None:
+        """Write an operation.
+
+        Args:
+            connection: The connection, in a transaction.
+            operation: What to write.
+
+        Returns:
+            Its row by attribute names; None where there is none.
+
+        Raises:
+            RowError: It cannot be written.
+        """
+        writer: BulkWriter[Any] = BulkWriter(connection, self._entity)
+        names = list(self._target.columns)
+        if operation.kind == "insert":
+            rows = writer.insert([operation.item], returning=names).rows
+        elif operation.kind == "upsert":
+            rows = writer.upsert([operation.item], key=operation.key, returning=names).rows
+        elif operation.kind == "update":
+            rows = writer.update([operation.item], key=operation.key, returning=names).rows
+        else:
+            rows = self._read(connection, operation)
+            writer.delete([operation.of], key=operation.key)
+        return dict(zip(names, rows[0], strict=True)) if rows else None
+
+    def _read(self, connection: Connection, operation: Doing) -> list[Any]:
+        columns = self._target.columns
+        source: Any = self._target.table if self._target.mapper is None else self._target.mapper.selectable
+        same = [columns[name] == value for name, value in zip(operation.key, operation.of, strict=True)]
+        return list(connection.execute(select(*columns.values()).select_from(source).where(*same)))
