@@ -81,6 +81,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "UNCHANGED",
     "Alert",
     "AllowList",
     "Anomaly",
@@ -146,7 +147,6 @@ __all__ = [
     "Threshold",
     "TieredCache",
     "Total",
-    "UNCHANGED",
     "UnsupportedError",
     "UsageError",
     "Webhook",
