@@ -100,4 +100,4 @@ class Context:
                 f"the table {table.fullname} in the database has no column {column.name}, which {self.target.name}.{name} is",
                 hint="migrate the database: dal migrate up",
             )
-        return PlannedColumn(name, column, facts, kind_of(facts, self.zone), bind_of(column, self.connection.dialect))
+        return PlannedColumn(name, column, facts, kind_of(facts, self.zone), bind_of(column, facts, self.connection.dialect))

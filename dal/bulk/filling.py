@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Column, Connection, func, select
 from sqlalchemy.schema import DefaultGenerator
 
+from dal.bulk.arrow import extended
 from dal.bulk.catalog import TableFacts
 from dal.bulk.rows import Group
 from dal.bulk.target import Target
@@ -74,6 +75,8 @@ def allocated(group: Group, target: Target, facts: TableFacts, wire: Wire) -> Gr
 
 
 def _with(group: Group, name: str, values: Sequence[Any]) -> Group:
+    if group.batch is not None:
+        return extended(group, name, values)
     added = [(*row, value) for row, value in zip(group.values, values, strict=True)]
     return replace(group, names=(*group.names, name), values=added)
 

@@ -62,7 +62,7 @@ def _write(context: Context, group: Group, tally: Tally, rejecting: Rejecting, r
         bad.add(index)
 
     deferred = rejecting.isolates and context.facts().deferred
-    sending = Sending(context, destinations(context, group.names), group.names, group.values)
+    sending = Sending(context, destinations(context, group.names), group)
 
     def rest(left: Sequence[int]) -> None:
         _sift(context, picked(group, left), rejecting, deferred=deferred, bad=bad, left=left)

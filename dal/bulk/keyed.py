@@ -69,6 +69,7 @@ def picked(group: Group, kept: Sequence[int]) -> Group:
         positions=[group.positions[index] for index in kept],
         given=[group.given[index] for index in kept],
         values=[group.values[index] for index in kept],
+        batch=None,
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import JSON, Column, Dialect, LargeBinary, Null
+from sqlalchemy import JSON, Boolean, Column, Dialect, LargeBinary, Null
 from sqlalchemy.dialects import postgresql
 
 from dal.bulk.catalog import ColumnFacts
@@ -147,17 +147,19 @@ class ColumnPlan:
         return list(zip(*made, strict=True))
 
 
-def bind_of(column: Column[Any], dialect: Dialect) -> Convert | None:
+def bind_of(column: Column[Any], facts: ColumnFacts, dialect: Dialect) -> Convert | None:
     """Return what turns a value of a mapping's type into one of psycopg's, or None where they are the same.
 
     Args:
         column: The column.
+        facts: What the catalog says of it.
         dialect: The dialect.
     """
     if type(column.type) in _PLAIN_JSON:
         plain: Any = column.type
         return _json_or_null if plain.none_as_null else _json
-    if isinstance(column.type, LargeBinary):
+    if isinstance(column.type, LargeBinary) or (isinstance(column.type, Boolean) and facts.type == "bool"):
+        # It only wraps or checks what is wrapped and checked here.
         return None
     processor: Any = column.type.dialect_impl(dialect).bind_processor(dialect)
     found: Convert | None = processor

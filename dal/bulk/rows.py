@@ -15,7 +15,7 @@ from itertools import islice
 from operator import attrgetter, itemgetter
 from typing import Any
 
-from sqlalchemy import Row, inspect
+from sqlalchemy import JSON, Row, inspect
 from sqlalchemy.orm import Mapper
 from sqlalchemy.orm.base import instance_dict, instance_state
 
@@ -23,8 +23,6 @@ from dal.bulk.target import Target
 from dal.errors import UsageError
 
 __all__ = ["Group", "Reader", "read"]
-
-Values = list[tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
@@ -36,12 +34,14 @@ class Group:
         positions: Their places among all rows of the call, from 0.
         given: The rows as given.
         values: Their values, in the order of the names.
+        batch: The same as an Arrow record batch, where they came as one.
     """
 
     names: tuple[str, ...]
     positions: Sequence[int]
     given: Sequence[Any]
-    values: Values
+    values: Sequence[tuple[Any, ...]]
+    batch: Any = None
 
 
 def read(rows: Iterable[Any], reader: Reader, size: int) -> Iterator[list[Group]]:
@@ -84,6 +84,16 @@ class Reader:
         self._fresh = fresh
         self._computed = computed
         self._by_type: dict[type, _Kind] = {}
+
+    def named(self, columns: Sequence[str]) -> tuple[str, ...]:
+        """Return the attributes that the columns of a table mean."""
+        if self._columns is not None:
+            return self._columns
+        return tuple(_known(self.target, self._computed, name, 0) for name in columns)
+
+    def json_columns(self, names: Sequence[str]) -> list[int]:
+        """Return the places of those that hold JSON."""
+        return [place for place, name in enumerate(names) if isinstance(self.target.columns[name].type, JSON)]
 
     def groups(self, chunk: list[Any], start: int) -> list[Group]:
         """Sort the rows of a chunk by shape.

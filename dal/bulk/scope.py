@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 from sqlalchemy import Connection
 from sqlalchemy.orm import Session, scoped_session
 
+from dal.bulk.halving import begin_for_real
 from dal.bulk.target import Target
 from dal.errors import UsageError
 from dal.own_statements import in_autocommit
@@ -102,5 +103,6 @@ class Scope:
                 "a bulk write is a transaction, and this connection commits every statement on its own",
                 hint="give a connection without isolation_level='AUTOCOMMIT'",
             )
+        begin_for_real(connection)
         with connection.begin_nested():
             return work(connection, session)

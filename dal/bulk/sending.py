@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 
+from dal.bulk.arrow import Lines, lines
 from dal.bulk.context import Context
 from dal.bulk.plan import BadValue, ColumnPlan
 from dal.bulk.refusal import of_bad_row, of_bad_value, of_error
-from dal.bulk.wire import BadRow
+from dal.bulk.rows import Group
+from dal.bulk.wire import BadRow, Copying
 
 __all__ = ["Destination", "Sending", "copy_statement"]
 
-Rows = list[tuple[Any, ...]]
+_BLOCK = 256 * 1024
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,11 @@ class Destination:
     leading: tuple[str, ...] = ()
 
 
-def copy_statement(context: Context, destination: Destination) -> str:
+def copy_statement(context: Context, destination: Destination, *, binary: bool) -> str:
     """Return the COPY for a destination."""
     plan = destination.plan
     names = [*destination.leading, *context.quoted(planned.column for planned in plan.columns)]
-    options = "(FORMAT binary)" if plan.binary else "(FORMAT text)"
+    options = "(FORMAT binary)" if binary else "(FORMAT text)"
     return f"COPY {destination.table} ({', '.join(names)}) FROM STDIN {options}"
 
 
@@ -49,28 +51,22 @@ class Sending:
     Args:
         context: The call.
         destinations: Where they go; several for joined inheritance.
-        names: The attributes, in the order of a row's values.
-        values: The rows.
-        leading: What stands before each row: its position.
+        group: The rows.
+        staged: Whether the position of each row stands before it.
     """
 
-    def __init__(
-        self,
-        context: Context,
-        destinations: Sequence[Destination],
-        names: Sequence[str],
-        values: Rows,
-        leading: Sequence[int] | None = None,
-    ) -> None:
+    def __init__(self, context: Context, destinations: Sequence[Destination], group: Group, *, staged: bool = False) -> None:
         self.plan = destinations[0].plan
         self._context = context
         self._destinations = destinations
-        self._names = names
-        self._values = values
-        self._leading = leading
+        self._group = group
+        self._staged = staged
+        self._lines: Lines | None = None
+        if group.batch is not None and len(destinations) == 1:
+            self._lines = lines(group, self.plan, leading=group.positions if staged else None)
 
     def __len__(self) -> int:
-        return len(self._values)
+        return len(self._group.values)
 
     def write(self, start: int, stop: int) -> None:
         """Write a range of rows.
@@ -78,10 +74,11 @@ class Sending:
         Raises:
             Refused: One was refused.
         """
-        whole = start == 0 and stop == len(self._values)
-        values = self._values if whole else self._values[start:stop]
         for destination in self._destinations:
-            self._copy(destination, values, start)
+            if self._lines is not None:
+                self._copy_lines(destination, self._lines.block(start, stop))
+            else:
+                self._copy_rows(destination, start, stop)
 
     def matching(self, start: int, stop: int, key: tuple[Sequence[str], str]) -> Sequence[int]:
         """Return the rows of a range that have a key, by the text the server shows of it."""
@@ -89,35 +86,48 @@ class Sending:
         places = [self._place_of(column) for column in columns]
         if any(place is None for place in places):
             return []
-        rows = enumerate(self._values[start:stop], start)
+        rows = enumerate(self._group.values[start:stop], start)
         return [index for index, row in rows if ", ".join(str(row[place]) for place in places if place is not None) == text]
 
     def _place_of(self, column: str) -> int | None:
         for destination in self._destinations:
             for planned in destination.plan.columns:
                 if planned.column.name == column:
-                    return self._names.index(planned.name)
+                    return self._group.names.index(planned.name)
         return None
 
-    def _copy(self, destination: Destination, values: Rows, start: int) -> None:
+    def _copy_rows(self, destination: Destination, start: int, stop: int) -> None:
         plan, places = destination.plan, destination.places
-        rows = values if places is None else [tuple(row[place] for place in places) for row in values]
+        rows = self._group.values[start:stop] if stop - start < len(self) else self._group.values
+        rows = list(rows) if places is None else [tuple(row[place] for place in places) for row in rows]
         try:
             rows = plan.converted(rows)
         except BadValue as error:
             raise of_bad_value(error) from error
         wire = plan.wire
-        if self._leading is not None:
-            rows = [(place, *row) for place, row in zip(self._leading[start : start + len(rows)], rows, strict=True)]
+        if self._staged:
+            positions = self._group.positions[start:stop]
+            rows = [(position, *row) for position, row in zip(positions, rows, strict=True)]
             wire = ["int8", *wire]
         try:
-            with self._context.wire.copy(copy_statement(self._context, destination), wire) as copying:
+            with self._copying(destination, wire, binary=plan.binary) as copying:
                 copying.write_rows(rows)
         except BadRow as error:
             bad = rows[error.index]
             raise of_bad_row(error, plan, bad[len(bad) - len(plan.columns) :]) from error
+
+    def _copy_lines(self, destination: Destination, block: memoryview) -> None:
+        with self._copying(destination, (), binary=False) as copying:
+            for start in range(0, len(block), _BLOCK):
+                copying.write(block[start : start + _BLOCK])
+
+    @contextmanager
+    def _copying(self, destination: Destination, wire: Sequence[str], *, binary: bool) -> Iterator[Copying]:
+        try:
+            with self._context.wire.copy(copy_statement(self._context, destination, binary=binary), wire) as copying:
+                yield copying
         except DBAPIError as error:
-            refused = of_error(error, plan)
+            refused = of_error(error, destination.plan)
             if refused is None:
                 raise
             raise refused from error

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 from dal.bulk.context import Context
 from dal.bulk.isolate import isolate
@@ -79,8 +78,7 @@ class Staging:
         if shape not in self._stages:
             self._stages[shape] = self._made(carried, group.names)
         stage = self._stages[shape]
-        values = _ordered(group, stage.names)
-        plan = self._context.plan(stage.names)
+        ordered, plan = _ordered(group, stage.names), self._context.plan(stage.names)
         bad = 0
 
         def reject(index: int, refused: Refused) -> None:
@@ -89,9 +87,9 @@ class Staging:
             bad += 1
 
         destination = Destination(stage.name, plan, leading=(POSITION,))
-        sending = Sending(self._context, [destination], stage.names, values, group.positions)
+        sending = Sending(self._context, [destination], ordered, staged=True)
         isolate(self._context.wire, sending, reject, immediate=False)
-        stage.rows += len(values) - bad
+        stage.rows += len(ordered.values) - bad
         stage.groups.append(group)
         del stage.groups[: -self._keep]
 
@@ -151,8 +149,8 @@ class Staging:
         return stage
 
 
-def _ordered(group: Group, names: Sequence[str]) -> list[tuple[Any, ...]]:
+def _ordered(group: Group, names: tuple[str, ...]) -> Group:
     if group.names == names:
-        return group.values
+        return group
     places = [group.names.index(name) for name in names]
-    return [tuple(row[place] for place in places) for row in group.values]
+    return replace(group, names=names, values=[tuple(row[place] for place in places) for row in group.values], batch=None)

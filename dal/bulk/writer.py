@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 from sqlalchemy import Connection, Select, Table
 from sqlalchemy.orm import Session, scoped_session
 
+from dal.bulk.arrow import is_arrow, read_arrow
 from dal.bulk.catalog import TableFacts
 from dal.bulk.context import Context
 from dal.bulk.delete import scalars_as_tuples
@@ -238,8 +239,8 @@ class BulkWriter(Generic[T]):
 
         return self._run(
             lambda route, chunks: route.delete(chunks, names),
-            scalars_as_tuples(keys) if not _again(keys) else list(scalars_as_tuples(keys)),
-            names,
+            _as_rows(keys),
+            None if is_arrow(keys) else names,
             None,
             on_error,
             rejects,
@@ -374,7 +375,8 @@ class BulkWriter(Generic[T]):
             else:
                 route = Portable(connection, self.target, tally, rejecting, back)
             reader = Reader(self.target, names, fresh=fresh, computed=route.computed)
-            work(route, read(rows, reader, _ISOLATING if isolates else CHUNK))
+            size = _ISOLATING if isolates else CHUNK
+            work(route, read_arrow(rows, reader, size) if is_arrow(rows) else read(rows, reader, size))
             sink.inside(tally.rejected, connection)
             if session is not None and not fresh:
                 expire(session, self.target)
@@ -394,4 +396,10 @@ class BulkWriter(Generic[T]):
 
 def _again(rows: object) -> bool:
     """Tell whether rows can be read a second time."""
-    return isinstance(rows, Sequence)
+    return isinstance(rows, Sequence) or (is_arrow(rows) and hasattr(rows, "__len__"))
+
+
+def _as_rows(keys: Iterable[Any]) -> Iterable[Any]:
+    if is_arrow(keys):
+        return keys
+    return list(scalars_as_tuples(keys)) if _again(keys) else scalars_as_tuples(keys)
