@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dal.asyncio import AsyncBatchWriter, AsyncBulkWriter, AsyncDatabase, AsyncObjectPool, AsyncPipeline, AsyncRepository
+    from dal.asyncio import AsyncBatchWriter, AsyncBulkWriter, AsyncDatabase, AsyncObjectPool, AsyncRepository
     from dal.bulk import (
         Batch,
         BatchStats,
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from dal.cache import MemoryCache, RedisCache, TieredCache
     from dal.config import CursorConfig, DatabaseConfig, PolicyConfig, PoolConfig
     from dal.database import Database
-    from dal.database.dump import Dump
     from dal.detection import detect
     from dal.embedded import EmbeddedServer
     from dal.errors import (
@@ -53,8 +52,8 @@ if TYPE_CHECKING:
     )
     from dal.loading import AllowList, NotLoadedWarning, Policy, batched, eager, hybrid, lazy, strict, using_policy
     from dal.paging import Page, Total, using_cursors
-    from dal.pipeline import Aggregate, BuildIndexes, Pipeline, PipelineReport, read_csv, read_jsonl, read_parquet, read_select
     from dal.pool import ConnectionPool, ObjectPool, PoolStats
+    from dal.prefetch import predictive, sequential, spatial, temporal, using_client
     from dal.repository import Repository
     from dal.streams import (
         UNCHANGED,
@@ -84,7 +83,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "UNCHANGED",
-    "Aggregate",
     "Alert",
     "AllowList",
     "Anomaly",
@@ -92,12 +90,10 @@ __all__ = [
     "AsyncBulkWriter",
     "AsyncDatabase",
     "AsyncObjectPool",
-    "AsyncPipeline",
     "AsyncRepository",
     "Batch",
     "BatchStats",
     "BatchWriter",
-    "BuildIndexes",
     "BulkResult",
     "BulkWriter",
     "Change",
@@ -115,7 +111,6 @@ __all__ = [
     "Database",
     "DatabaseConfig",
     "DeadlineExceeded",
-    "Dump",
     "EmbeddedServer",
     "FileError",
     "FileProgress",
@@ -132,8 +127,6 @@ __all__ = [
     "ObjectPool",
     "Page",
     "PartFailed",
-    "Pipeline",
-    "PipelineReport",
     "Policy",
     "PolicyConfig",
     "PoolConfig",
@@ -172,12 +165,13 @@ __all__ = [
     "lazy",
     "max_of",
     "min_of",
-    "read_csv",
-    "read_jsonl",
-    "read_parquet",
-    "read_select",
+    "predictive",
+    "sequential",
+    "spatial",
     "strict",
     "sum_of",
+    "temporal",
+    "using_client",
     "using_cursors",
     "using_policy",
 ]
@@ -187,9 +181,8 @@ _HOMES = {
         "AsyncBatchWriter",
         "AsyncBulkWriter",
         "AsyncDatabase",
-        "AsyncObjectPool",
-        "AsyncPipeline",
         "AsyncRepository",
+        "AsyncObjectPool",
     ),
     "dal.bulk": (
         "Batch",
@@ -259,6 +252,13 @@ _HOMES = {
         "ObjectPool",
         "PoolStats",
     ),
+    "dal.prefetch": (
+        "predictive",
+        "sequential",
+        "spatial",
+        "temporal",
+        "using_client",
+    ),
     "dal.repository": ("Repository",),
     "dal.streams": (
         "UNCHANGED",
@@ -285,17 +285,6 @@ _HOMES = {
         "min_of",
         "sum_of",
     ),
-    "dal.pipeline": (
-        "Aggregate",
-        "BuildIndexes",
-        "Pipeline",
-        "PipelineReport",
-        "read_csv",
-        "read_jsonl",
-        "read_parquet",
-        "read_select",
-    ),
-    "dal.database.dump": ("Dump",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

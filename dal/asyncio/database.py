@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Self, TypeVar, overload
 
-from sqlalchemy import Select
+from sqlalchemy import ColumnElement, Select
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import Session
@@ -42,11 +42,15 @@ from dal.loading import Policy
 if TYPE_CHECKING:
     from dal.asyncio.cache import AsyncCache
     from dal.asyncio.changes import AsyncChanges
+    from dal.asyncio.pager import AsyncPager, AsyncPrefetcher
     from dal.asyncio.parallel import AsyncParallel
     from dal.cache import MemoryCache, RedisCache, TieredCache
+    from dal.cache.cache import Form
     from dal.database.health import Health
+    from dal.paging import Totals
     from dal.parallel import Progress
     from dal.parallel.split import Split
+    from dal.prefetch import Strategy
     from dal.streams import Kind, Streams
 
 __all__ = ["AsyncDatabase"]
@@ -121,6 +125,7 @@ class AsyncDatabase:
         self._pooled = pgbouncer
         self._connect_args: Mapping[str, Any] = (engine_options or {}).get("connect_args", {})
         self._cache = None if cache is None else self._open_cache(cache)
+        self._prefetch: AsyncPrefetcher | None = None
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str], *, policy: Policy | str | None = None) -> Self:
@@ -190,6 +195,50 @@ class AsyncDatabase:
         if self._cache is None:
             self._cache = self._open_cache(None)
         return self._cache
+
+    @property
+    def prefetch(self) -> AsyncPrefetcher:
+        """What loads pages ahead for the pagers; see `Database.prefetch`."""
+        from dal.asyncio.pager import AsyncPrefetcher
+        from dal.prefetch import Tasks, open_prefetcher
+
+        self._open()
+        if self._prefetch is None:
+            self._prefetch = AsyncPrefetcher(open_prefetcher(self.engine.sync_engine, Tasks()))
+        return self._prefetch
+
+    def pager(
+        self,
+        statement: Select[_A],
+        *,
+        order_by: Any = None,
+        size: int = 50,
+        policy: Policy | str | None = None,
+        prefetch: Strategy | Sequence[Strategy] | None = None,
+        total: Totals = "none",
+        form: Form[Any] | None = None,
+        key: Sequence[ColumnElement[Any]] | None = None,
+    ) -> AsyncPager[_A]:
+        """Make a pager: pages out of the cache, with those that come next loaded ahead; see `Database.pager`."""
+        from dal.asyncio.pager import AsyncPager
+        from dal.prefetch import Pager
+
+        cache = self._keeping().core
+        return AsyncPager(
+            Pager(
+                statement,
+                self.session().sync_session,
+                cache,
+                self.prefetch.core,
+                order_by=order_by,
+                size=size,
+                policy=policy,
+                prefetch=prefetch,
+                total=total,
+                form=form,
+                key=key,
+            )
+        )
 
     def session(self) -> AsyncSession:
         """Make an AsyncSession of SQLAlchemy's; the caller commits."""
@@ -362,6 +411,8 @@ class AsyncDatabase:
         if self._closed:
             return
         self._closed = True
+        if self._prefetch is not None:
+            await self._prefetch.stop()
         if self._cache is not None:
             await self._cache.close()
         if self._streams is not None:
@@ -372,6 +423,17 @@ class AsyncDatabase:
         await run_sync(close_engine, self.engine.sync_engine)
         if self._server is not None:
             self._server.stop()
+
+    def _keeping(self) -> AsyncCache:
+        """Return the cache, one in memory where none was asked for."""
+        from dal.cache import MemoryCache
+        from dal.prefetch.opening import distrust
+
+        self._open()
+        if self._cache is None or not self._cache.core.keeps:
+            self._cache = self._open_cache(MemoryCache())
+            distrust(self.engine.sync_engine.pool)
+        return self._cache
 
     def _open_cache(self, settings: MemoryCache | RedisCache | TieredCache | None) -> AsyncCache:
         from dal.asyncio.cache import open_async_cache

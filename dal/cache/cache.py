@@ -118,6 +118,11 @@ class Cache:
             self._part_of_another(entry)
         return entry.root if entry.plain else self.formed(key, entry, form)
 
+    @property
+    def keeps(self) -> bool:
+        """Whether it keeps anything."""
+        return self._watch is not None
+
     def hit(self, key: Hashable) -> Entry | None:
         """Return what is kept under a key, if it is fresh; for the async door, which awaits only what has to be fetched."""
         entry = self._get(key)
@@ -300,11 +305,11 @@ class Cache:
             self._second.put(key, entry)
         return entry
 
-    def _read(self, load: Callable[[Session], Any], recording: Recording) -> Any:
+    def _read(self, load: Callable[[Session], Any], recording: Recording, frozen: Callable[[Any], Any] = freeze) -> Any:
         with recorded(recording), self._sessions() as session:
             if self._shelf.bus is not None and self._shelf.bus.listening:
                 recording.value(frozenset(), Snapshot.of(ask(session.connection(), CURRENT)[0]))
-            return freeze(load(session))
+            return frozen(load(session))
 
     def _part_of_another(self, entry: Entry) -> None:
         outer = current()

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Self, TypeVar, overload
 
-from sqlalchemy import Engine, Select
+from sqlalchemy import ColumnElement, Engine, Select
 from sqlalchemy.engine import URL
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -33,9 +33,12 @@ from dal.loading import Policies, Policy, named_policies
 
 if TYPE_CHECKING:
     from dal.cache import Cache, MemoryCache, RedisCache, TieredCache
+    from dal.cache.cache import Form
     from dal.database.health import Health
+    from dal.paging import Totals
     from dal.parallel import Parallel, Progress
     from dal.parallel.split import Split
+    from dal.prefetch import Pager, Prefetcher, Strategy
     from dal.streams import Changes, Kind, Streams
 
 __all__ = ["Database"]
@@ -108,6 +111,7 @@ class Database:
         self._pooled = pgbouncer
         self._connect_args: Mapping[str, Any] = (engine_options or {}).get("connect_args", {})
         self._cache = None if cache is None else self._open_cache(cache)
+        self._prefetch: Prefetcher | None = None
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str], *, policy: Policy | str | None = None) -> Self:
@@ -212,6 +216,67 @@ class Database:
         if self._cache is None:
             self._cache = self._open_cache(None)
         return self._cache
+
+    @property
+    def prefetch(self) -> Prefetcher:
+        """What loads pages ahead for the pagers: `db.prefetch.stats()`, `db.prefetch.explain()`."""
+        from dal.prefetch import Threads, open_prefetcher
+
+        self._open()
+        with self._lock:
+            if self._prefetch is None:
+                self._prefetch = open_prefetcher(self.engine, Threads())
+            return self._prefetch
+
+    def pager(
+        self,
+        statement: Select[_A],
+        *,
+        order_by: Any = None,
+        size: int = 50,
+        policy: Policy | str | None = None,
+        prefetch: Strategy | Sequence[Strategy] | None = None,
+        total: Totals = "none",
+        form: Form[Any] | None = None,
+        key: Sequence[ColumnElement[Any]] | None = None,
+    ) -> Pager[_A]:
+        """Make a pager: pages out of the cache, with those that come next loaded ahead.
+
+        Args:
+            statement: The SELECT; `bindparam("shop")` in it is a parameter, given with each call.
+            order_by: A column expression, or a list of them; what tells rows apart is added by itself.
+            size: Rows of a page.
+            policy: How related data is loaded; pages are kept with all of it.
+            prefetch: `sequential()`, `predictive()`, `temporal()`, `spatial(...)`, or a list of them.
+            total: "none", "exact", "bounded", "estimate", or a number to count to.
+            form: `dal.cache.copies` (by default), `shapes` or `dictionaries`.
+            key: What tells rows apart, where that cannot be seen.
+
+        Returns:
+            The pager. Where the database has no cache, one in memory is opened with the first pager.
+
+        Raises:
+            UsageError: The query cannot be paged or kept, or an argument cannot mean what was written.
+
+        Example:
+            `pager = db.pager(select(User), order_by=[User.name], size=50, policy=eager(User.profile), prefetch=sequential())`
+        """
+        from dal.prefetch import Pager
+
+        cache = self._keeping()
+        return Pager(
+            statement,
+            self.session(),
+            cache,
+            self.prefetch,
+            order_by=order_by,
+            size=size,
+            policy=policy,
+            prefetch=prefetch,
+            total=total,
+            form=form,
+            key=key,
+        )
 
     def session(self) -> Session:
         """Make a session of SQLAlchemy's; the caller commits.
@@ -544,6 +609,8 @@ class Database:
         if self._closed:
             return
         self._closed = True
+        if self._prefetch is not None:
+            self._prefetch.stop()
         if self._cache is not None:
             self._cache.close()
         if self._streams is not None:
@@ -553,6 +620,18 @@ class Database:
         close_engine(self.engine)
         if self._server is not None:
             self._server.stop()
+
+    def _keeping(self) -> Cache:
+        """Return the cache, one in memory where none was asked for."""
+        from dal.cache import MemoryCache
+        from dal.prefetch.opening import distrust
+
+        self._open()
+        with self._lock:
+            if self._cache is None or not self._cache.keeps:
+                self._cache = self._open_cache(MemoryCache())
+                distrust(self.engine.pool)
+            return self._cache
 
     def _open_cache(self, settings: MemoryCache | RedisCache | TieredCache | None) -> Cache:
         from dal.cache import Threads, open_cache

@@ -5,19 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Literal
+from types import TracebackType
+from typing import Literal
 
 from dal.detection import listeners
-from dal.detection.frames import APPLICATION, kind_of
 from dal.detection.installed import Installed, Thresholds, install, uninstall
 from dal.detection.report import Report
 from dal.detection.scope import Scope, ignored
 from dal.durations import Duration, seconds
 from dal.errors import UsageError
-
-if TYPE_CHECKING:
-    from dal.events import Observer
+from dal.events import Observer
 
 __all__ = ["Detect", "Watch", "detect"]
 
@@ -44,14 +41,13 @@ class Watch:
         self._entered = False
 
     def __enter__(self) -> Report:
-        return self._enter(sys._getframe(1))
+        return self._enter(id(sys._getframe(1)))
 
-    def _enter(self, opener: FrameType) -> Report:
+    def _enter(self, end: int) -> Report:
         if self._entered:
             raise UsageError("this detect() is or was in use already", hint="call detect() once for each block")
         self._entered = True
-        # A walk looks for the end among the application's frames only.
-        self.scope.end = id(opener) if kind_of(opener) == APPLICATION else 0
+        self.scope.end = end
         listeners.open_scope(self.scope)
         return self.report
 
@@ -59,7 +55,7 @@ class Watch:
         listeners.close(self.scope)
 
     async def __aenter__(self) -> Report:
-        return self._enter(sys._getframe(1))
+        return self._enter(id(sys._getframe(1)))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from dal._extras import require
 from dal.detection.installed import Detected
-
-if TYPE_CHECKING:
-    from dal.events import Observer
+from dal.events import Observer
 
 __all__ = ["span_events"]
 

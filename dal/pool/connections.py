@@ -155,6 +155,14 @@ class ConnectionPool(Pool):
         """Take a snapshot of the pool's numbers."""
         return self._core.stats()
 
+    def spare(self) -> int:
+        """Tell how many connections lie idle beside one for whoever comes next; 0 while anybody waits."""
+        return self._core.shelf.spare
+
+    def lent(self) -> list[ConnectionPoolEntry]:
+        """Return the connections that are out now."""
+        return [entry.thing for entry in list(self._core.shelf.entries) if entry.taken]
+
     def observe(self, observer: Observer) -> Callable[[], None]:
         """Tell an observer what happens, see `dal.events`; also what happens in the pools that replace this one.
 

@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class Shelf(Generic[T]):
-    """The state of a pool. Every method but `stats` is called with `lock` held.
+    """The state of a pool. Every method but `stats` and `spare` is called with `lock` held.
 
     Idle objects are taken and laid down without the lock, by the atomic operations of a deque. Who queues up looks at the stack
     after it can be seen in the queue, who lays down looks at the queue after that: one of the two sees the other. The lock is
@@ -66,6 +66,11 @@ class Shelf(Generic[T]):
     def size(self) -> int:
         """Objects that exist or are being made."""
         return len(self.entries) + self.opening
+
+    @property
+    def spare(self) -> int:
+        """Idle objects beside one for whoever comes next; 0 while anybody waits."""
+        return max(0, len(self.idle) - 1) if self.serving and not self.waiters else 0
 
     def settle(self) -> None:
         """Work out whether idle objects may be handed out, after a change of state."""

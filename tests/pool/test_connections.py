@@ -94,6 +94,19 @@ def test_warm_up_opens_the_minimum(engine: Make) -> None:
     assert pool_of(made).stats().idle == 4
 
 
+def test_spare_connections_are_those_nobody_needs(engine: Make) -> None:
+    made = engine(min_pool_size=2, max_pool_size=2)
+    assert pool_of(made).spare() == 0, "nothing is open yet"
+    assert pool_of(made).warm_up("5s")
+    assert pool_of(made).spare() == 1
+    with made.connect():
+        assert pool_of(made).spare() == 0, "the other one is for whoever comes next"
+    pool_of(made).suspend()
+    assert pool_of(made).spare() == 0
+    pool_of(made).resume()
+    assert pool_of(made).spare() == 1
+
+
 def test_connection_defaults_yield_to_the_applications_own(engine: Make, url: URL) -> None:
     def parameters(made: Engine) -> dict[str, str]:
         with made.connect() as connection:

@@ -1,0 +1,60 @@
+"""The parameters of a pager's statement: `bindparam("shop")` in it, `values={"shop": 7}` at each call."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+from sqlalchemy import BindParameter, Select
+from sqlalchemy.sql.visitors import iterate
+
+from dal.errors import UsageError
+from dal.paging.values import packed
+
+__all__ = ["Arguments", "arguments_of", "digest", "names_in"]
+
+Arguments = tuple[tuple[str, Hashable], ...]
+
+
+def names_in(statement: Select[Any]) -> frozenset[str]:
+    """Return the parameters of a statement that a call has to give."""
+    return frozenset(each.key for each in iterate(statement) if isinstance(each, BindParameter) and each.required)
+
+
+def arguments_of(values: Mapping[str, Any] | None, names: frozenset[str]) -> Arguments:
+    """Check the values of a call.
+
+    Args:
+        values: By name.
+        names: Those that the statement has.
+
+    Returns:
+        Names and values, in the order of the names.
+
+    Raises:
+        UsageError: One is missing, unknown, or of a type that pages cannot be kept by.
+    """
+    given = dict(values or {})
+    if given.keys() != names:
+        wanted = ", ".join(f'"{name}": ...' for name in sorted(names))
+        told = ", ".join(sorted(given)) or "none"
+        raise UsageError(
+            f"values: given are {told}, and the statement has {', '.join(sorted(names)) or 'no parameters'}",
+            hint=f"write values={{{wanted}}}" if names else "leave values out",
+        )
+    for name, value in given.items():
+        try:
+            hash(value)
+            packed(value)
+        except TypeError as error:
+            raise UsageError(
+                f"values: {name} is a {type(value).__name__}, which pages cannot be kept by: {error}",
+                hint="give plain values: numbers, texts, dates, tuples of them",
+            ) from error
+    return tuple(sorted(given.items(), key=lambda each: each[0]))
+
+
+def digest(arguments: Arguments, *more: Any) -> str:
+    """Return values as a text that is the same for the same values in every process."""
+    return json.dumps([[name, packed(value)] for name, value in arguments] + [packed(each) for each in more])

@@ -1,0 +1,302 @@
+"""The prefetcher of a database: it hears of every demand, asks the strategies, passes the gate and sends what may be sent.
+
+One lock guards all it knows; it decides under the lock and acts outside it. It belongs to a database (`db.prefetch`), serves
+all its pagers, and costs nothing before the first of them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Literal, Protocol, runtime_checkable
+
+from dal.prefetch.bounded import Bounded
+from dal.prefetch.decisions import Decision, Note, Outcome, Prefetch
+from dal.prefetch.executors import Executor
+from dal.prefetch.gate import Gate
+from dal.prefetch.ledger import Ledger
+from dal.prefetch.requests import Model, Request, Seen, Strategy, Thought
+from dal.prefetch.stats import PrefetchStats, StrategyStats
+
+__all__ = ["Prefetcher", "Source"]
+
+SOURCES, MODELS = 512, 64
+PATIENCE, BUDGET = 300.0, 0.1
+_CLOSING = 5.0
+
+_log = logging.getLogger("dal.prefetch")
+_alive: weakref.WeakSet[Prefetcher] = weakref.WeakSet()
+
+Loaded = Literal["kept", "dropped", "there"]
+
+
+class Source(Protocol):
+    """Who can load the requests of a template: a pager."""
+
+    def holds(self, request: Request) -> bool:
+        """Tell whether it is in the cache."""
+        ...
+
+    def load(self, requests: Sequence[Request]) -> Loaded:
+        """Load requests into the cache: kept, dropped because a write overtook them, or there already."""
+        ...
+
+    def describe(self, request: Request) -> str:
+        """Tell what a request asks for, in words."""
+        ...
+
+
+@runtime_checkable
+class Timed(Protocol):
+    """A model that has thoughts at certain times, without a demand."""
+
+    def next_due(self, at: float) -> float:
+        """Tell when, in seconds since 1970."""
+        ...
+
+    def due(self, at: float) -> list[Thought]:
+        """Return what to load now."""
+        ...
+
+
+class Prefetcher:
+    """Load what will be asked next.
+
+    Args:
+        executor: Where prefetches run.
+        spare: Tells why the pool has no connection to spare, or "" when it has.
+        budget: Extra statements for each demand, from 0 to 1.
+        patience: How long a prefetch may wait to be used, in seconds.
+        clock: The time in seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        executor: Executor,
+        spare: Callable[[], str],
+        *,
+        budget: float = BUDGET,
+        patience: float = PATIENCE,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._executor = executor
+        self._clock = clock
+        self._gate = Gate(budget, spare)
+        self._ledger = Ledger(patience, self._settled)
+        self._sources: Bounded[str, Source] = Bounded(SOURCES)
+        self._models: Bounded[Strategy, Model] = Bounded(MODELS)
+        self._lock = threading.Lock()
+        self._demands = self._hits = self._prefetch_hits = 0
+        self._closed = False
+        _watch_forks(self)
+
+    def register(self, template: str, source: Source) -> None:
+        """Name who loads the requests of a template.
+
+        Args:
+            template: The template; of pagers with the same one the latest does.
+            source: Who.
+        """
+        with self._lock:
+            self._sources.put(template, source)
+
+    def demanded(self, seen: Seen, strategies: Iterable[Strategy], *, sent: bool, seconds: float) -> None:
+        """Hear of a demand that was answered, and send what it gives rise to.
+
+        Args:
+            seen: The demand.
+            strategies: Those of its pager.
+            sent: Whether a statement was sent for it.
+            seconds: How long that took.
+        """
+        with self._lock:
+            self._book(seen, sent=sent, seconds=seconds)
+            going = [
+                prefetch
+                for strategy in strategies
+                for prefetch in self._consider(strategy, self._model(strategy).observe(seen), seen.request)
+            ]
+        self._send(going)
+
+    def warm(self, strategy: Strategy) -> None:
+        """Send what a strategy thinks of at this time of the week."""
+        with self._lock:
+            model = self._model(strategy)
+            thoughts = model.due(self._clock()) if isinstance(model, Timed) else []
+            going = self._consider(strategy, thoughts, None)
+        self._send(going)
+
+    def begin(self, strategies: Iterable[Strategy]) -> None:
+        """Start the clock for strategies that go by it."""
+        for strategy in strategies:
+            with self._lock:
+                model = self._model(strategy)
+            if isinstance(model, Timed):
+                self._executor.tick(model.next_due, partial(self.warm, strategy))
+
+    def stats(self) -> PrefetchStats:
+        """Take a snapshot of the numbers.
+
+        Returns:
+            Demands, hits, and what became of the prefetches, in all and by strategy.
+        """
+        with self._lock:
+            self._ledger.expire(self._clock())
+            outcomes = self._ledger.outcomes
+            by_strategy = {name: _strategy_stats(each, self._gate.held_back(name)) for name, each in outcomes.items()}
+            waiting = self._ledger.waiting
+            return PrefetchStats(
+                demands=self._demands,
+                hits=self._hits,
+                prefetch_hits=self._prefetch_hits,
+                sent=sum(each.sent for each in by_strategy.values()) + waiting,
+                used=sum(each.used for each in by_strategy.values()),
+                wasted=sum(each.wasted for each in by_strategy.values()),
+                waiting=waiting,
+                budget=self._gate.budget.tokens,
+                strategies=by_strategy,
+            )
+
+    def explain(self) -> tuple[Decision, ...]:
+        """Tell why each of the latest 256 prefetches was sent or not.
+
+        Returns:
+            The decisions, the newest last; `print()` shows each as a line.
+        """
+        with self._lock:
+            notes, sources = self._ledger.notes(), dict(self._sources.items())
+
+        def describe(request: Request) -> str:
+            source = sources.get(request.template)
+            return request.template if source is None else source.describe(request)
+
+        return tuple(note.told(describe) for note in notes)
+
+    def wait(self, timeout: float = 5.0) -> bool:
+        """Wait until nothing is in flight; for tests and scripts.
+
+        Args:
+            timeout: Seconds at most.
+
+        Returns:
+            Whether that came about.
+        """
+        return self._executor.drain(timeout)
+
+    def stop(self) -> None:
+        """Send nothing any more, and end what is in flight."""
+        with self._lock:
+            self._closed = True
+        self._executor.stop(_CLOSING)
+
+    def reset(self) -> None:
+        """Begin anew in a forked child, where no thread of the parent runs."""
+        self._lock = threading.Lock()
+        self._gate.in_flight = 0
+        self._executor.reset()
+
+    def _model(self, strategy: Strategy) -> Model:
+        return self._models.get_or_make(strategy, strategy.begin)
+
+    def _book(self, seen: Seen, *, sent: bool, seconds: float) -> None:
+        self._ledger.expire(self._clock())
+        self._demands += 1
+        self._hits += not sent
+        self._gate.budget.demand()
+        if sent:
+            self._gate.latencies.note_demand(seen.request.template, seconds)
+        found = {id(each): each for part in seen.parts if (each := self._ledger.demand(part, sent=sent)) is not None}
+        self._prefetch_hits += bool(found) and not sent
+
+    def _consider(self, strategy: Strategy, thoughts: list[Thought], after: Request | None) -> list[Prefetch]:
+        """Pass thoughts through the gate. The lock is held."""
+        going = []
+        for thought in thoughts:
+            wanted, reason = self._wanted(thought)
+            if not reason and wanted:
+                reason = self._gate.refusal(strategy.name, wanted[0].template, thought.probability)
+            prefetch = None
+            if wanted and not reason:
+                prefetch = Prefetch(strategy.name, wanted, self._clock())
+                self._ledger.send(prefetch)
+                going.append(prefetch)
+            self._ledger.remember(Note(self._clock(), strategy.name, after, thought, reason, prefetch))
+        return going
+
+    def _wanted(self, thought: Thought) -> tuple[tuple[Request, ...], str]:
+        """Return what of a thought is not there yet, or why nothing is to be loaded. The lock is held."""
+        if self._closed:
+            return (), "the database is closed"
+        if not thought.requests:
+            return (), ""
+        source = self._sources.get(thought.requests[0].template)
+        if source is None:
+            return (), "no pager for it is known"
+        wanted = tuple(each for each in thought.requests if not self._ledger.in_flight(each) and not source.holds(each))
+        for each in wanted:
+            self._ledger.lost(each)
+        return wanted, "" if wanted else "it is in the cache, or on its way"
+
+    def _send(self, going: list[Prefetch]) -> None:
+        for prefetch in going:
+            if not self._executor.submit(partial(self._run, prefetch)):
+                self._land(prefetch, "not needed", None)
+
+    def _run(self, prefetch: Prefetch) -> None:
+        with self._lock:
+            source = None if self._closed else self._sources.get(prefetch.template)
+        outcome: Outcome = "not needed"
+        started = time.perf_counter()
+        try:
+            if source is not None and not prefetch.settled:
+                outcome = _OUTCOMES[source.load(prefetch.requests)]
+        except Exception:
+            outcome = "failed"
+            _log.debug("a prefetch of %s failed", prefetch.strategy, exc_info=True)
+        finally:
+            self._land(prefetch, outcome, time.perf_counter() - started)
+
+    def _land(self, prefetch: Prefetch, outcome: Outcome, seconds: float | None) -> None:
+        with self._lock:
+            self._gate.landed(prefetch.template, seconds if outcome == "waiting" else None)
+            if outcome == "waiting":
+                if not prefetch.settled:
+                    prefetch.outcome = outcome
+            else:
+                self._ledger.settle(prefetch, outcome)
+
+    def _settled(self, prefetch: Prefetch) -> None:
+        """Draw the consequences of what became of a prefetch. The lock is held."""
+        if prefetch.outcome == "not needed":
+            self._gate.budget.give_back()
+        else:
+            self._gate.resolved(prefetch.strategy, prefetch.template, used=prefetch.outcome == "used")
+
+
+_OUTCOMES: dict[Loaded, Outcome] = {"kept": "waiting", "dropped": "dropped", "there": "not needed"}
+
+
+def _strategy_stats(outcomes: Counter[Outcome], held_back: int) -> StrategyStats:
+    wasted = outcomes["wasted"] + outcomes["dropped"] + outcomes["failed"]
+    return StrategyStats(sent=outcomes["used"] + wasted, used=outcomes["used"], wasted=wasted, held_back=held_back)
+
+
+def _watch_forks(prefetcher: Prefetcher) -> None:
+    if not _alive and hasattr(os, "register_at_fork") and not _registered:
+        _registered.append(True)
+        os.register_at_fork(after_in_child=_in_child)
+    _alive.add(prefetcher)
+
+
+_registered: list[bool] = []
+
+
+def _in_child() -> None:
+    for prefetcher in list(_alive):
+        prefetcher.reset()
