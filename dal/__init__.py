@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dal.asyncio import AsyncBatchWriter, AsyncBulkWriter, AsyncDatabase, AsyncObjectPool, AsyncRepository
+    from dal.asyncio import AsyncBatchWriter, AsyncBulkWriter, AsyncDatabase, AsyncObjectPool, AsyncPipeline, AsyncRepository
     from dal.bulk import (
         Batch,
         BatchStats,
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dal.cache import MemoryCache, RedisCache, TieredCache
     from dal.config import CursorConfig, DatabaseConfig, PolicyConfig, PoolConfig
     from dal.database import Database
+    from dal.database.dump import Dump
     from dal.detection import detect
     from dal.embedded import EmbeddedServer
     from dal.errors import (
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     )
     from dal.loading import AllowList, NotLoadedWarning, Policy, batched, eager, hybrid, lazy, strict, using_policy
     from dal.paging import Page, Total, using_cursors
+    from dal.pipeline import Aggregate, BuildIndexes, Pipeline, PipelineReport, read_csv, read_jsonl, read_parquet, read_select
     from dal.pool import ConnectionPool, ObjectPool, PoolStats
     from dal.prefetch import predictive, sequential, spatial, temporal, using_client
     from dal.repository import Repository
@@ -83,6 +85,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "UNCHANGED",
+    "Aggregate",
     "Alert",
     "AllowList",
     "Anomaly",
@@ -90,10 +93,12 @@ __all__ = [
     "AsyncBulkWriter",
     "AsyncDatabase",
     "AsyncObjectPool",
+    "AsyncPipeline",
     "AsyncRepository",
     "Batch",
     "BatchStats",
     "BatchWriter",
+    "BuildIndexes",
     "BulkResult",
     "BulkWriter",
     "Change",
@@ -111,6 +116,7 @@ __all__ = [
     "Database",
     "DatabaseConfig",
     "DeadlineExceeded",
+    "Dump",
     "EmbeddedServer",
     "FileError",
     "FileProgress",
@@ -127,6 +133,8 @@ __all__ = [
     "ObjectPool",
     "Page",
     "PartFailed",
+    "Pipeline",
+    "PipelineReport",
     "Policy",
     "PolicyConfig",
     "PoolConfig",
@@ -166,6 +174,10 @@ __all__ = [
     "max_of",
     "min_of",
     "predictive",
+    "read_csv",
+    "read_jsonl",
+    "read_parquet",
+    "read_select",
     "sequential",
     "spatial",
     "strict",
@@ -181,8 +193,9 @@ _HOMES = {
         "AsyncBatchWriter",
         "AsyncBulkWriter",
         "AsyncDatabase",
-        "AsyncRepository",
         "AsyncObjectPool",
+        "AsyncPipeline",
+        "AsyncRepository",
     ),
     "dal.bulk": (
         "Batch",
@@ -285,6 +298,17 @@ _HOMES = {
         "min_of",
         "sum_of",
     ),
+    "dal.pipeline": (
+        "Aggregate",
+        "BuildIndexes",
+        "Pipeline",
+        "PipelineReport",
+        "read_csv",
+        "read_jsonl",
+        "read_parquet",
+        "read_select",
+    ),
+    "dal.database.dump": ("Dump",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

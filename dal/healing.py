@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from sqlalchemy import event
 from sqlalchemy.orm import ORMExecuteState, Session
 
-from dal.detection.callsite import walk
 from dal.detection.findings import ColumnNPlusOne, NPlusOne
 from dal.detection.groups import READ, Group
 from dal.detection.installed import Thresholds
 from dal.detection.report import Report
+from dal.detection.trail import walk
 from dal.events import Observer, state
 from dal.loading import batched
 from dal.loading._internals import options_of

@@ -3,7 +3,8 @@
 from dal.asyncio.batch import AsyncBatchWriter
 from dal.asyncio.bulk import AsyncBulkWriter
 from dal.asyncio.database import AsyncDatabase
+from dal.asyncio.pipeline import AsyncPipeline
 from dal.asyncio.pool import AsyncObjectPool
 from dal.asyncio.repository import AsyncRepository
 
-__all__ = ["AsyncBatchWriter", "AsyncBulkWriter", "AsyncDatabase", "AsyncObjectPool", "AsyncRepository"]
+__all__ = ["AsyncBatchWriter", "AsyncBulkWriter", "AsyncDatabase", "AsyncObjectPool", "AsyncPipeline", "AsyncRepository"]

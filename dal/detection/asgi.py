@@ -7,13 +7,15 @@ app = DetectionMiddleware(app)                                     # any ASGI ap
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dal.detection import listeners
 from dal.detection.installed import Thresholds
 from dal.detection.panel import with_panel
 from dal.detection.request import EVERYTHING, Settings, Watched
-from dal.events import Observer
+
+if TYPE_CHECKING:
+    from dal.events import Observer
 
 __all__ = ["DetectionMiddleware"]
 

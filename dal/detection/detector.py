@@ -5,16 +5,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from types import TracebackType
-from typing import Literal
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Literal
 
 from dal.detection import listeners
+from dal.detection.frames import APPLICATION, kind_of
 from dal.detection.installed import Installed, Thresholds, install, uninstall
 from dal.detection.report import Report
 from dal.detection.scope import Scope, ignored
 from dal.durations import Duration, seconds
 from dal.errors import UsageError
-from dal.events import Observer
+
+if TYPE_CHECKING:
+    from dal.events import Observer
 
 __all__ = ["Detect", "Watch", "detect"]
 
@@ -41,13 +44,14 @@ class Watch:
         self._entered = False
 
     def __enter__(self) -> Report:
-        return self._enter(id(sys._getframe(1)))
+        return self._enter(sys._getframe(1))
 
-    def _enter(self, end: int) -> Report:
+    def _enter(self, opener: FrameType) -> Report:
         if self._entered:
             raise UsageError("this detect() is or was in use already", hint="call detect() once for each block")
         self._entered = True
-        self.scope.end = end
+        # A walk looks for the end among the application's frames only.
+        self.scope.end = id(opener) if kind_of(opener) == APPLICATION else 0
         listeners.open_scope(self.scope)
         return self.report
 
@@ -55,7 +59,7 @@ class Watch:
         listeners.close(self.scope)
 
     async def __aenter__(self) -> Report:
-        return self._enter(id(sys._getframe(1)))
+        return self._enter(sys._getframe(1))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

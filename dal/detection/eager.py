@@ -5,17 +5,15 @@ from __future__ import annotations
 import gc
 import weakref
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import event
 from sqlalchemy.orm import Mapper, RelationshipProperty
 
 from dal.detection import _internals, touches
 from dal.detection.groups import Group
-
-if TYPE_CHECKING:
-    from dal.detection.scope import Scope
-    from dal.detection.statement import Statement
+from dal.detection.runs import Runs
+from dal.detection.statement import Statement
 
 __all__ = ["EagerLoads", "Expected"]
 
@@ -39,6 +37,9 @@ class Expected:
 class EagerLoads:
     """The eager loads of one scope.
 
+    Args:
+        runs: The results of the scope.
+
     Attributes:
         expected: What was loaded eagerly, by relationship and group.
         used: Relationships that were read.
@@ -49,7 +50,7 @@ class EagerLoads:
         apart: Rows that the same objects need when each collection has a statement of its own.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, runs: Runs) -> None:
         self.expected: dict[tuple[Any, int], Expected] = {}
         self.used: set[Any] = set()
         self.loaded: dict[int, Counter[Any]] = {}
@@ -57,9 +58,12 @@ class EagerLoads:
         self.rows: Counter[int] = Counter()
         self.apart: Counter[int] = Counter()
         self._samples: dict[int, list[weakref.ref[Any]]] = {}
-        self._scope: weakref.ref[Scope] | None = None
-        self._last_run = 0
-        self._last_group: Group | None = None
+        self._runs = runs
+        self._run = 0
+        self._group: Group | None = None
+        self._counts: Counter[Any] | None = None
+        self._joins = False
+        self._samples_left = 0
         self._roots: list[Any] = []
         self._roots_group: Group | None = None
         self.unsettled = False
@@ -76,8 +80,9 @@ class EagerLoads:
         if group.count == 0 and isinstance(path[-1], RelationshipProperty):
             self._expect(path[-1], group, path, joined=False)
 
-    def joined(self, group: Group, statement: Statement, shape: str) -> None:
+    def joined(self, group: Group, statement: Statement) -> None:
         """Take note of the relationships that a statement joins."""
+        shape = statement.shape.text
         paths = self._joined.get(shape)
         if paths is None:
             paths = self._joined[shape] = _internals.joined_paths(statement.execution) if len(self._joined) < 2_000 else ()
@@ -90,7 +95,7 @@ class EagerLoads:
         """Count the objects that a group loads, though nothing of it is eager."""
         self.loaded.setdefault(id(group), Counter())
 
-    def expect_rows(self, scope: Scope, group: Group, cursor: Any) -> None:
+    def expect_rows(self, group: Group, cursor: Any) -> None:
         """Listen to what the statement of a group is about to load, when that group loads something eagerly."""
         if not self._has(group):
             return
@@ -98,7 +103,6 @@ class EagerLoads:
         if isinstance(rows, int) and rows > 0:
             self.told[id(group)] += rows
         if not self._listening:
-            self._scope = weakref.ref(scope)
             self._listening = True
             event.listen(Mapper, "load", self._on_load, raw=True)
             event.listen(Mapper, "pickle", self._on_pickle, raw=True)
@@ -153,29 +157,34 @@ class EagerLoads:
             touches.watch(relationship, self)
 
     def _on_load(self, state: Any, context: Any) -> None:
-        run = context.runid
-        if run != self._last_run:
-            self._last_run = run
-            scope = self._scope() if self._scope is not None else None
-            self._last_group = scope.group_of_run(run) if scope is not None else None
-        group = self._last_group
-        if group is None:
-            return
-        counts = self.loaded.get(id(group))
+        # Runs for every object that is loaded while something eager is.
+        if context.runid != self._run:
+            self._begin(context.runid)
+        counts = self._counts
         if counts is None:
             return
-        counts[state.mapper] += 1
-        if len(self._trees.get(id(group), ())) and self._is_root(state, group) and len(self._roots) < _MOST_ROOTS:
-            self._roots_group, self.unsettled = group, True
+        counts[state.manager.mapper] += 1
+        if self._joins and len(self._roots) < _MOST_ROOTS and self._is_root(state, self._group):
+            self._roots_group, self.unsettled = self._group, True
             self._roots.append(state.obj())
-        samples = self._samples.setdefault(id(group), [])
-        if len(samples) < _MOST_SAMPLES:
+        if self._samples_left:
             target = state.obj()
             if target is not None:
-                samples.append(weakref.ref(target))
+                self._samples_left -= 1
+                self._samples[id(self._group)].append(weakref.ref(target))
 
-    def _is_root(self, state: Any, group: Group) -> bool:
-        return bool(state.mapper.isa(group.subject)) if isinstance(group.subject, Mapper) else False
+    def _begin(self, run: int) -> None:
+        """Look up, once for each result, what is to be noted of its objects."""
+        group = self._runs.group_of(run)
+        self._run, self._group = run, group
+        self._counts = self.loaded.get(id(group))
+        if self._counts is not None:
+            self._joins = bool(self._trees.get(id(group)))
+            self._samples_left = _MOST_SAMPLES - len(self._samples.setdefault(id(group), []))
+
+    def _is_root(self, state: Any, group: Group | None) -> bool:
+        subject = group.subject if group is not None else None
+        return isinstance(subject, Mapper) and bool(state.mapper.isa(subject))
 
     def _on_pickle(self, state: Any, _: Any) -> None:
         self.used.update(state.mapper.relationships)

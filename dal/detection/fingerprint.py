@@ -9,9 +9,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["Fingerprints", "literals", "mark", "marks"]
+__all__ = ["LONGEST", "fingerprint", "literals", "mark", "marks"]
 
-_LONGEST = 4_000
+LONGEST = 4_000
 _MOST_MARKS = 16
 _NOISE = re.compile(
     r"""--[^\n]*|/\*.*?\*/            # comments
@@ -33,43 +33,24 @@ def _plain(match: re.Match[str]) -> str:
     return " " if text.isspace() else "?"
 
 
-class Fingerprints:
-    """Fingerprints by statement text, remembered while they are few.
+def fingerprint(sql: str) -> str:
+    """Return the shape of a statement as text.
 
-    Attributes:
-        known: Fingerprints by text.
+    Args:
+        sql: The statement; what comes after its first 4,000 characters does not count.
 
     Example:
-        >>> Fingerprints()("SELECT *  FROM t WHERE a = 5 -- hello")
+        >>> fingerprint("SELECT *  FROM t WHERE a = 5 -- hello")
         'SELECT * FROM t WHERE a = ?'
-        >>> Fingerprints()("SELECT 1 FROM t WHERE a IN (1, 2, 3)")
+        >>> fingerprint("SELECT 1 FROM t WHERE a IN (1, 2, 3)")
         'SELECT ? FROM t WHERE a IN (?)'
     """
-
-    def __init__(self, most: int = 2_000) -> None:
-        self.known: dict[str, str] = {}
-        self._most = most
-
-    def __call__(self, sql: str) -> str:
-        """Return the fingerprint of a text."""
-        known = self.known.get(sql)
-        if known is None:
-            known = self._make(sql)
-        return known
-
-    def _make(self, sql: str) -> str:
-        text = sql[:_LONGEST]
-        shape = _LIST.sub("(?)", _NOISE.sub(_plain, text)).strip()
-        if len(self.known) >= self._most:
-            self.known.clear()
-        if len(sql) <= _LONGEST:
-            self.known[sql] = shape
-        return shape
+    return _LIST.sub("(?)", _NOISE.sub(_plain, sql[:LONGEST])).strip()
 
 
 def literals(sql: str) -> list[tuple[int, str]]:
     """Return the literals of a text, each with the position where it stands."""
-    return [(found.start(), found.group()) for found in _LITERAL.finditer(sql[:_LONGEST])]
+    return [(found.start(), found.group()) for found in _LITERAL.finditer(sql[:LONGEST])]
 
 
 def mark(value: object) -> int:

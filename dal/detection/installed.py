@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from types import TracebackType
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from sqlalchemy import Connection, event
 from sqlalchemy.orm import Session, SessionTransaction
@@ -22,7 +22,9 @@ from dal.detection.findings import Finding
 from dal.detection.report import Report, is_allowed
 from dal.detection.scope import Scope
 from dal.errors import UsageError
-from dal.events import Observer, state
+
+if TYPE_CHECKING:
+    from dal.events import Observer
 
 __all__ = ["Detected", "Installed", "Thresholds", "install", "log_findings", "uninstall"]
 
@@ -134,11 +136,11 @@ class Installed:
         if self._sample < 1.0 and self._random() >= self._sample:
             return
         try:
-            self._watch(transaction, connection)
+            self._watch(session, transaction, connection)
         except Exception:
             _log.warning("a transaction could not be watched", exc_info=True)
 
-    def _watch(self, transaction: SessionTransaction, connection: Connection) -> None:
+    def _watch(self, session: Session, transaction: SessionTransaction, connection: Connection) -> None:
         if listeners.active():
             return
         root = transaction
@@ -148,11 +150,12 @@ class Installed:
         scope = known[0] if known is not None else Scope(follow_threads=False, track_eager=False)
         detach = listeners.attach(connection, scope)
         self._watched[root] = (scope, detach if known is None else _both(known[1], detach))
+        # On this session, once, for as long as it lives: on the class it would cost the transactions that are not watched.
+        event.listen(session, "after_transaction_end", self.ended)
 
     def ended(self, session: Session, transaction: SessionTransaction) -> None:
         """Judge a transaction that was watched."""
-        # Nearly every transaction ends here.
-        if not self._watched or transaction not in self._watched:
+        if transaction not in self._watched:
             return
         scope, detach = self._watched.pop(transaction)
         try:
@@ -174,6 +177,8 @@ class Installed:
         """Tell the observer what is worth telling."""
         findings = self._thresholds.pick(report)
         if findings:
+            from dal.events import state  # only who tells pays for its import
+
             state(self._observer, Detected(name, report.count, report.seconds, findings))
 
 
@@ -206,7 +211,6 @@ def install(
             raise UsageError("detection is installed already", hint="detect.uninstall() first")
         _current = Installed(thresholds, chosen, sample, healer)
         event.listen(Session, "after_begin", _current.began)
-        event.listen(Session, "after_transaction_end", _current.ended)
         return _current
 
 
@@ -217,6 +221,5 @@ def uninstall(handle: Installed | None = None) -> None:
         if _current is None or handle not in (None, _current):
             return
         event.remove(Session, "after_begin", _current.began)
-        event.remove(Session, "after_transaction_end", _current.ended)
         _current.closed()
         _current = None

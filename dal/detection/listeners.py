@@ -16,12 +16,12 @@ from typing import Any
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.orm import ORMExecuteState, Session
 
-from dal.detection import _internals
-from dal.detection.callsite import walk
+from dal.detection import _internals, shapes
 from dal.detection.scope import Scope
 from dal.detection.statement import Statement
+from dal.detection.trail import recognise, walk
 
-__all__ = ["active", "attach", "close", "enter", "hold", "leave", "listening", "open_scope"]
+__all__ = ["active", "attach", "close", "enter", "hold", "leave", "listening", "open_scope", "release"]
 
 _log = logging.getLogger("dal.detection")
 _STARTED = "_dal_detection_started"
@@ -29,7 +29,7 @@ _STARTED = "_dal_detection_started"
 _active: ContextVar[tuple[Scope, ...]] = ContextVar("dal_detection_scopes", default=())
 _lock = threading.Lock()
 _open: list[Scope] = []
-_held = False
+_holders = 0
 
 
 def active() -> tuple[Scope, ...]:
@@ -71,11 +71,19 @@ def close(scope: Scope) -> None:
 
 
 def hold() -> None:
-    """Keep the listeners for as long as the process lives: for servers, where requests come and go all the time."""
-    global _held
+    """Keep the listeners between scopes: for servers and test runs, where one scope follows the other."""
+    global _holders
     with _lock:
-        _held = True
+        _holders += 1
         _install()
+
+
+def release() -> None:
+    """Undo one `hold`."""
+    global _holders
+    with _lock:
+        _holders -= 1
+        _tidy()
 
 
 def _tidy() -> None:
@@ -84,7 +92,7 @@ def _tidy() -> None:
     SQLAlchemy's list of listeners must not change under a thread that is walking along it, so with other threads about they
     stay, at about a microsecond a statement, until a scope closes without any.
     """
-    if not _open and not _held and threading.active_count() == 1:
+    if not _open and not _holders and threading.active_count() == 1:
         _uninstall()
 
 
@@ -101,7 +109,7 @@ def listening() -> bool:
 def _install() -> None:
     if listening():
         return
-    event.listen(Engine, "before_cursor_execute", _before)
+    event.listen(Engine, "before_cursor_execute", _before, retval=True)
     event.listen(Engine, "after_cursor_execute", _after)
     event.listen(Engine, "commit", _ended)
     event.listen(Engine, "rollback", _ended)
@@ -122,8 +130,9 @@ def _uninstall() -> None:
         event.remove(Session, "do_orm_execute", _ask)
 
 
-def _before(connection: Connection, cursor: Any, sql: str, parameters: Any, execution: Any, many: bool) -> None:
+def _before(connection: Connection, cursor: Any, sql: str, parameters: Any, execution: Any, many: bool) -> tuple[str, Any]:
     execution.__dict__[_STARTED] = perf_counter()
+    return sql, parameters
 
 
 def _after(connection: Connection, cursor: Any, sql: str, parameters: Any, execution: Any, many: bool) -> None:
@@ -132,18 +141,28 @@ def _after(connection: Connection, cursor: Any, sql: str, parameters: Any, execu
     if not scopes or scopes[-1].closed:
         scopes = active()
     if scopes:
-        record(scopes, cursor, sql, parameters, execution, many, ended)
+        record(scopes, sql, parameters, execution, ended)
 
 
-def record(scopes: tuple[Scope, ...], cursor: Any, sql: str, parameters: Any, execution: Any, many: bool, ended: float) -> None:
-    """Hand one execution to scopes; called from a listener, whose own frames the walk to the application skips."""
+def record(scopes: tuple[Scope, ...], sql: str, parameters: Any, execution: Any, ended: float) -> None:
+    """Hand one execution to scopes; called from a listener."""
     try:
         started = execution.__dict__.get(_STARTED, ended)
-        statement = Statement(execution, cursor, sql, parameters, many, started, ended)
-        # The first frames are always SQLAlchemy's own, from execute() to the cursor; to look at them would cost a third more.
         compiled = execution.compiled
-        own = 4 if compiled is None else 8 if _internals.is_orm(compiled) else 6
-        statement.walk = walk(sys._getframe(own), scopes[0].end)
+        if compiled is not None:
+            sql = compiled.string or sql
+            named = execution.compiled_parameters
+            if named:
+                parameters = named[0]
+        shape = shapes.known.get(sql) or shapes.shape_of(sql)
+        end = scopes[0].end
+        trail = recognise(shape.trails, end)
+        if trail is None:
+            trail = walk(sys._getframe(), end, 1)
+            if trail.steps:
+                shapes.remember(shape, trail)
+        request = trail.request() if trail.request_at is not None else None
+        statement = Statement(execution, sql, parameters, started, ended, shape, trail, request)
         for scope in scopes:
             scope.add(statement)
     except Exception:
@@ -189,11 +208,12 @@ def attach(connection: Connection, scope: Scope) -> Callable[[], None]:
     Returns:
         What ends it.
     """
+    watched = (scope,)
 
     def after(connection: Connection, cursor: Any, sql: str, parameters: Any, execution: Any, many: bool) -> None:
-        record((scope,), cursor, sql, parameters, execution, many, perf_counter())
+        record(watched, sql, parameters, execution, perf_counter())
 
-    event.listen(connection, "before_cursor_execute", _before)
+    event.listen(connection, "before_cursor_execute", _before, retval=True)
     event.listen(connection, "after_cursor_execute", after)
 
     def detach() -> None:

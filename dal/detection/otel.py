@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from dal._extras import require
 from dal.detection.installed import Detected
-from dal.events import Observer
+
+if TYPE_CHECKING:
+    from dal.events import Observer
 
 __all__ = ["span_events"]
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 import random
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from dal.detection import listeners
 from dal.detection.installed import Detected, Thresholds
 from dal.detection.report import Report
 from dal.detection.scope import Scope
 from dal.errors import UsageError
-from dal.events import Observer, state
+
+if TYPE_CHECKING:
+    from dal.events import Observer
 
 __all__ = ["EVERYTHING", "Settings", "Watched"]
 
@@ -87,4 +90,6 @@ class Watched:
             "".join(f"\n  {finding.message} at {finding.call_site}; write {finding.fix}" for finding in findings),
         )
         if findings and self.settings.observer is not None:
+            from dal.events import state  # only who tells pays for its import
+
             state(self.settings.observer, Detected(self.name, self.report.count, self.report.seconds, findings))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from types import FrameType
 from typing import Any
 
-from dal.detection.callsite import Walk
+from dal.detection.shapes import Shape
+from dal.detection.trail import Trail
 
 __all__ = ["Statement"]
 
@@ -13,32 +15,35 @@ class Statement:
     """One execution, as the cursor saw it, shared by all scopes that watch.
 
     Args:
-        execution: SQLAlchemy's execution context.
-        cursor: The driver's cursor.
-        sql: The text as it was sent.
-        parameters: The parameters as they were sent.
-        many: It was an executemany.
+        execution: SQLAlchemy's execution context; knows the cursor, too.
+        sql: The text: of a compiled statement its own, one for every length of an IN list; else as it was sent.
+        parameters: The parameters; of a compiled statement by name.
         started: When it was sent, by `perf_counter()`.
         ended: When the driver had the answer.
+        shape: What is known about its text.
+        trail: The way from it to the application.
+        request: The outermost frame of a web framework on that way.
     """
 
-    __slots__ = ("cursor", "ended", "execution", "many", "parameters", "sql", "started", "walk")
+    __slots__ = ("ended", "execution", "parameters", "request", "shape", "sql", "started", "trail")
 
     def __init__(
-        self, execution: Any, cursor: Any, sql: str, parameters: Any, many: bool, started: float, ended: float, /
+        self,
+        execution: Any,
+        sql: str,
+        parameters: Any,
+        started: float,
+        ended: float,
+        shape: Shape,
+        trail: Trail,
+        request: FrameType | None,
+        /,
     ) -> None:
         self.execution = execution
-        self.cursor = cursor
-        self.many = many
+        self.sql = sql
+        self.parameters = parameters
         self.started = started
         self.ended = ended
-        compiled = execution.compiled
-        if compiled is None:
-            self.sql = sql
-            self.parameters = parameters
-        else:
-            # The compiled text is one string for every length of an IN list, and its parameters have names.
-            self.sql = compiled.string or sql
-            named = execution.compiled_parameters
-            self.parameters = named[0] if named else parameters
-        self.walk: Walk | None = None
+        self.shape = shape
+        self.trail = trail
+        self.request = request

@@ -7,14 +7,16 @@ application = DetectionMiddleware(application)                         # any WSG
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dal.detection import listeners
 from dal.detection.installed import Thresholds
 from dal.detection.panel import with_panel
 from dal.detection.request import EVERYTHING, Settings, Watched
 from dal.errors import UsageError
-from dal.events import Observer
+
+if TYPE_CHECKING:
+    from dal.events import Observer
 
 __all__ = ["DetectionMiddleware"]
 

@@ -126,6 +126,7 @@ class _Observer:
         self._queries = pytest.StashKey[Queries]()
         self._baseline: Baseline | None = None
         self._after: Baseline | None = None
+        self._holds = False
         if self.mode != "off":
             self._check()
 
@@ -163,12 +164,29 @@ class _Observer:
             return (yield)
         from dal.detection import detect
 
+        self._hold()
         threshold, allow = int(marked.get("threshold", self.threshold)), [*self.allow, *marked.get("allow", ())]
         with detect(threshold=threshold, allow=allow, timeline=_TIMELINE if self.reports else 0) as report:
             item.stash.setdefault(self._queries, Queries()).watch(report)
             result = yield
         self._judge(item, report, marked)
         return result
+
+    def _hold(self) -> None:
+        """Keep the listeners from the first observed test to the last: to come and go would cost more than they do."""
+        if self.mode != "off" and not self._holds:
+            from dal.detection import listeners
+
+            self._holds = True
+            listeners.hold()
+
+    def pytest_unconfigure(self) -> None:
+        """Let the listeners go."""
+        if self._holds:
+            from dal.detection import listeners
+
+            self._holds = False
+            listeners.release()
 
     def _judge(self, item: pytest.Item, report: Report, marked: dict[str, Any]) -> None:
         from dal.detection.reports.record import record, record_of

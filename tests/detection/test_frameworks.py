@@ -48,7 +48,7 @@ def engine() -> Iterator[Engine]:
 def released() -> Iterator[None]:
     """A middleware keeps the listeners for the life of its process; the tests after this file want it without."""
     yield
-    listeners._held = False
+    listeners._holders = 0
     with listeners._lock:
         listeners._tidy()
 

@@ -15,9 +15,10 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, selectinload
 from sqlalchemy.pool import StaticPool
 
 from dal.detection import _internals, detect, listeners
-from dal.detection.callsite import CallSite, walk
+from dal.detection.callsite import CallSite
 from dal.detection.groups import Group
 from dal.detection.scope import Scope
+from dal.detection.trail import walk
 from dal.errors import NPlusOneFound, UsageError
 from dal.repository import Repository
 from tests.detection.scenarios.models import Base, User, seed

@@ -1,0 +1,73 @@
+"""The line that `run(progress=True)` keeps on standard error, and the signals that end a run."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from dal.pipeline.report import PipelineReport
+
+__all__ = ["INTERVAL", "shown", "terminable"]
+
+INTERVAL = 0.5
+_QUIET_STEPS = 20
+
+
+@contextmanager
+def shown(progress: bool | Callable[[PipelineReport], object]) -> Iterator[Callable[[PipelineReport], object] | None]:
+    """Return what is told the progress.
+
+    Args:
+        progress: Whether to show it, or the caller's own function.
+
+    Yields:
+        A function, or None.
+    """
+    if not isinstance(progress, bool):
+        yield progress
+        return
+    if not progress:
+        yield None
+        return
+    terminal = sys.stderr.isatty()
+    steps = [0]
+
+    def show(report: PipelineReport) -> None:
+        steps[0] += 1
+        line = (
+            f"{report.read:,} read, {report.stored:,} stored, {report.refused:,} rejected,"
+            f" {report.read / report.seconds if report.seconds else 0:,.0f} items/s, slow: {report.slow}"
+        )
+        if terminal:
+            sys.stderr.write(f"\r\x1b[2K{line}")
+        elif report.complete or steps[0] % _QUIET_STEPS == 0:
+            sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
+
+    try:
+        yield show
+    finally:
+        if terminal and steps[0]:
+            sys.stderr.write("\n")
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Let SIGTERM end a block as an exception does, where the application has said nothing of it."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+
+    def end(number: int, frame: FrameType | None) -> Any:
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -1,0 +1,187 @@
+"""Sources that read files and statements, item by item, in constant memory.
+
+A file may be packed: `.gz` by the standard library, `.zst` with the package zstandard. Any other iterable is a source as it is.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import IO, Any
+
+from sqlalchemy import Select
+from sqlalchemy.orm import Session
+
+from dal._extras import require
+from dal.errors import UsageError
+
+__all__ = ["Rows", "read_csv", "read_jsonl", "read_parquet", "read_select"]
+
+
+def read_csv(path: str | os.PathLike[str], *, delimiter: str = ",", encoding: str = "utf-8", null: str | None = None) -> Lines:
+    """Read a CSV file with a header: a dict of strings for each line.
+
+    Args:
+        path: The file; `.gz` and `.zst` are unpacked.
+        delimiter: What separates two values.
+        encoding: The file's encoding.
+        null: What stands for no value, such as "NA" or ""; it becomes None.
+
+    Returns:
+        A source for a Pipeline; each pass over it reads the file anew.
+
+    Raises:
+        UsageError: There is no such file.
+    """
+
+    def read(file: IO[str]) -> Iterator[Any]:
+        for row in csv.DictReader(file, delimiter=delimiter):
+            yield row if null is None else {key: None if value == null else value for key, value in row.items()}
+
+    return Lines(path, read, encoding)
+
+
+def read_jsonl(path: str | os.PathLike[str], *, encoding: str = "utf-8") -> Lines:
+    """Read a file of JSON lines: what each line says; empty lines are passed over.
+
+    Args:
+        path: The file; `.gz` and `.zst` are unpacked.
+        encoding: The file's encoding.
+
+    Returns:
+        A source for a Pipeline.
+
+    Raises:
+        UsageError: There is no such file.
+    """
+    return Lines(path, lambda file: (json.loads(line) for line in file if line.strip()), encoding)
+
+
+def read_parquet(path: str | os.PathLike[str], *, columns: list[str] | None = None, batch: int = 10_000) -> Parquet:
+    """Read a Parquet file: a dict for each row.
+
+    Args:
+        path: The file.
+        columns: Which columns; all by default.
+        batch: Rows that are unpacked at a time.
+
+    Returns:
+        A source for a Pipeline.
+
+    Raises:
+        UsageError: There is no such file.
+        MissingExtra: pyarrow is not installed.
+    """
+    return Parquet(path, columns, batch)
+
+
+def read_select(db: Any, statement: Select[*tuple[Any, ...]], *, batch: int = 1000) -> Rows:
+    """Read what a statement selects, over a server-side cursor, in a transaction of its own.
+
+    Args:
+        db: A Database, or for an AsyncPipeline an AsyncDatabase.
+        statement: A `select()`.
+        batch: Rows that are fetched at a time.
+
+    Returns:
+        A source for a Pipeline: things where the statement selects one thing, else rows. Objects are detached.
+
+    Raises:
+        UsageError: It is no `select()`.
+    """
+    if not isinstance(statement, Select):
+        raise UsageError(f"a {type(statement).__name__} is no select()", hint="read_select(db, select(Flight))")
+    return AsyncRows(db, statement, batch) if hasattr(db, "__aenter__") else Rows(db, statement, batch)
+
+
+class Lines:
+    """A text file, read in lines.
+
+    Args:
+        path: The file.
+        read: Makes items of an open file.
+        encoding: Its encoding.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], read: Any, encoding: str) -> None:
+        self._path, self._read, self._encoding = _existing(path), read, encoding
+        if self._path.suffix == ".zst":
+            require("zstandard", extra="zstd", purpose="reading .zst files")
+
+    def __iter__(self) -> Iterator[Any]:
+        with _opened(self._path) as packed, io.TextIOWrapper(packed, encoding=self._encoding, newline="") as file:
+            yield from self._read(file)
+
+
+class Parquet:
+    """A Parquet file, read in batches."""
+
+    def __init__(self, path: str | os.PathLike[str], columns: list[str] | None, batch: int) -> None:
+        self._path, self._columns, self._batch = _existing(path), columns, batch
+        self._parquet = require("pyarrow.parquet", extra="arrow", purpose="reading Parquet")
+
+    def __iter__(self) -> Iterator[Any]:
+        with self._parquet.ParquetFile(self._path) as file:
+            for batch in file.iter_batches(self._batch, columns=self._columns):
+                yield from batch.to_pylist()
+
+
+class Rows:
+    """What a statement selects from a Database."""
+
+    def __init__(self, db: Any, statement: Select[*tuple[Any, ...]], batch: int) -> None:
+        self._db, self._statement, self._batch = db, statement, batch
+
+    def __iter__(self) -> Iterator[Any]:
+        with self._db.session() as session, closing(session.execute(self._streamed())) as result:
+            for part in result.partitions():
+                _detach(session)
+                yield from self._things(part)
+
+    def _streamed(self) -> Select[*tuple[Any, ...]]:
+        return self._statement.execution_options(yield_per=self._batch)
+
+    def _things(self, rows: Any) -> Any:
+        return rows if len(self._statement.column_descriptions) != 1 else [row[0] for row in rows]
+
+
+class AsyncRows(Rows):
+    """What a statement selects from an AsyncDatabase."""
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        async with self._db.session() as session:
+            result = await session.stream(self._streamed())
+            try:
+                async for part in result.partitions():
+                    _detach(session.sync_session)
+                    for thing in self._things(part):
+                        yield thing
+            finally:
+                await result.close()
+
+
+def _detach(session: Session) -> None:
+    # Another thread goes on with the objects; it must not load anything over a session that is at work here.
+    for each in list(session.identity_map.values()):
+        session.expunge(each)
+
+
+def _existing(path: str | os.PathLike[str]) -> Path:
+    found = Path(path)
+    if not found.is_file():
+        raise UsageError(f"there is no file {os.fspath(path)!r}", hint="the path is relative to the working directory")
+    return found
+
+
+def _opened(path: Path) -> IO[bytes]:
+    unpackers: dict[str, Any] = {".gz": gzip}
+    if path.suffix == ".zst":
+        unpackers[".zst"] = require("zstandard", extra="zstd", purpose="reading .zst files")
+    opened: IO[bytes] = unpackers[path.suffix].open(path, "rb") if path.suffix in unpackers else path.open("rb")
+    return opened

@@ -1,0 +1,229 @@
+"""However a run ends, nothing hangs, nothing is left, and what was accepted is written or told."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import func, select
+from sqlalchemy.engine import URL
+
+from dal import AsyncPipeline, BulkWriter, Database, Pipeline, PoolConfig, StageFailed, WorkerLost
+from tests.pipeline.doors import run
+from tests.pipeline.stages import Base, Item, die, endless, ids, sluggish, square
+
+Flow = Callable[..., Any]
+
+
+@pytest.fixture
+def url(dal_database: URL) -> URL:
+    with Database(dal_database) as db:
+        Base.metadata.create_all(db.engine)
+    return dal_database
+
+
+def count(url: URL) -> int:
+    with Database(url) as db, db.session() as session:
+        return session.scalar(select(func.count()).select_from(Item)) or 0
+
+
+def test_a_source_that_raises(flow: Flow) -> None:
+    def source() -> Iterator[int]:
+        yield from range(500)
+        raise OSError("the cable is cut")
+
+    stored: list[int] = []
+    with pytest.raises(
+        StageFailed, match="'source' failed: reading stopped after 500 items: OSError: the cable is cut"
+    ) as raised:
+        run(flow(source()).transform(square).store(stored))
+    assert raised.value.report.read == 500
+    assert raised.value.report.stored == len(stored)
+
+
+def test_an_error_while_the_source_is_waiting(flow: Flow) -> None:
+    released = threading.Event()
+
+    class Source:
+        def __iter__(self) -> Iterator[int]:
+            yield 1
+            released.wait(60)
+
+        def stop(self) -> None:
+            released.set()
+
+    def fail(items: list[int]) -> None:
+        raise ConnectionError("gone")
+
+    began = time.monotonic()
+    with pytest.raises(StageFailed, match="gone"):
+        run(flow(Source()).store(fail))
+    assert time.monotonic() - began < 20
+    assert released.is_set()
+
+
+def test_a_process_that_dies(flow: Flow) -> None:
+    with pytest.raises(StageFailed, match="ended with code 7") as raised:
+        run(flow(range(100)).transform(die, processes=True, workers=2).store([].extend))
+    assert isinstance(raised.value.__cause__, WorkerLost)
+
+
+def test_a_process_that_is_at_work_when_another_stage_fails(flow: Flow) -> None:
+    def fail(item: int) -> int:
+        raise KeyError(item)
+
+    began = time.monotonic()
+    with pytest.raises(StageFailed, match="KeyError"):
+        source = range(100)
+        run(
+            flow(source).transform(sluggish, batch=1).validate(fail).transform(endless, processes=True).store([]),
+            on_error="stop",
+        )
+    assert time.monotonic() - began < 20
+
+
+def test_a_database_that_is_closed_meanwhile(url: URL) -> None:
+    db = Database(url, pool=PoolConfig(min_pool_size=1, max_pool_size=2))
+    threading.Timer(0.5, db.close).start()
+    with pytest.raises(StageFailed, match=r"is closed|connection") as raised:
+        Pipeline(ids()).transform(sluggish, batch=10).store(BulkWriter(db, Item), batch=10).run()
+    assert isinstance(raised.value.__cause__, Exception)
+    assert raised.value.report.stored == count(url)
+
+
+async def test_a_task_that_is_cancelled() -> None:
+    stored: list[Any] = []
+
+    async def slowly(item: Any) -> Any:
+        await asyncio.sleep(0.001)
+        return item
+
+    pipeline = AsyncPipeline(ids()).transform(slowly, workers=3).transform(sluggish).store(stored)
+    task = asyncio.create_task(pipeline.run())
+    await asyncio.sleep(0.4)
+    task.cancel()
+    began = time.monotonic()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert time.monotonic() - began < 10
+    assert len(asyncio.all_tasks()) == 1
+    report = pipeline.report()
+    assert report is not None
+    assert not report.complete
+    assert report.stored == len(stored)
+
+
+def test_progress_that_raises_ends_it(flow: Flow) -> None:
+    def tell(report: Any) -> None:
+        raise InterruptedError("enough")
+
+    with pytest.raises(InterruptedError, match="enough") as raised:
+        run(flow(ids()).store(lambda items: None), progress=tell)
+    assert re.search(r"the pipeline was stopped: [\d,]+ items read, [\d,]+ stored", raised.value.__notes__[0])
+
+
+_SCRIPT = """
+import itertools, sys
+from dal import BulkWriter, Database, Pipeline
+from tests.pipeline.stages import Item, ids, sluggish
+
+if __name__ == "__main__":
+    with Database(sys.argv[1]) as db:
+        pipeline = Pipeline(ids()).transform(sluggish, batch=10, processes=True)
+        pipeline = pipeline.store(BulkWriter(db, Item), batch=50)
+        try:
+            pipeline.run(progress=lambda report: print("at work", flush=True))
+        except BaseException as error:
+            print(type(error).__name__, error.__notes__[0], flush=True)
+            raise
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_script_that_is_told_to_stop(url: URL, tmp_path: Path, number: signal.Signals) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(_SCRIPT)
+    named = url.update_query_dict({"application_name": "flows"}).render_as_string(hide_password=False)
+    process = subprocess.Popen(
+        [sys.executable, str(script), named],
+        env={"PYTHONPATH": str(Path(__file__).parents[2]), "PATH": ""},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        while process.stdout.readline() == "at work\n" and count(url) < 100:
+            pass
+        children = _children(process.pid)
+        process.send_signal(number)
+        rest = process.communicate(timeout=20)[0]
+        assert process.returncode == {"SIGINT": -2, "SIGTERM": 143, "SIGKILL": -9}[number.name]
+    finally:
+        process.kill()
+        process.wait()
+    if number is not signal.SIGKILL:
+        kind = "KeyboardInterrupt" if number is signal.SIGINT else "SystemExit"
+        told = re.search(rf"{kind} the pipeline was stopped: ([\d,]+) items read, ([\d,]+) stored", rest)
+        assert told
+        assert int(told[2].replace(",", "")) == count(url) >= 100
+    until = time.monotonic() + 10
+    while any(Path(f"/proc/{child}").exists() for child in children) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert children
+    assert not [child for child in children if Path(f"/proc/{child}").exists()]
+    conninfo = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(conninfo) as connection:
+        left = connection.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'flows'").fetchone()
+    assert left == (0,)
+
+
+def _children(pid: int) -> list[str]:
+    tasks = Path(f"/proc/{pid}/task")
+    if not tasks.is_dir():
+        pytest.skip("there is no /proc here, where the children of a process are told")
+    return [child for task in tasks.iterdir() for child in (task / "children").read_text().split()]
+
+
+def test_a_handler_of_the_application_is_left_alone() -> None:
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        seen: list[Any] = []
+        Pipeline([1]).store(lambda items: seen.append(signal.getsignal(signal.SIGTERM))).run()
+        assert seen == [signal.SIG_IGN]
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        Pipeline([1]).store(seen).run()
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_memory_stays_flat_whatever_the_source_gives(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import resource, sys\n"
+        "from dal import Pipeline\n"
+        "def peak(count):\n"
+        "    source = ({'id': number, 'filler': 'x' * 500} for number in range(count))\n"
+        "    Pipeline(source).transform(lambda row: {**row, 'more': 'y' * 500}).store(lambda rows: None).run()\n"
+        "    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024\n"
+        "small = peak(5_000)\n"
+        "print(peak(200_000) - small)\n"
+    )
+    answer = subprocess.run(
+        [sys.executable, str(script)],
+        env={"PYTHONPATH": str(Path(__file__).parents[2]), "PATH": ""},
+        capture_output=True, text=True, check=True, timeout=120,
+    )  # fmt: skip
+    # 200,000 such rows are 250 MB.
+    assert float(answer.stdout) < 30
