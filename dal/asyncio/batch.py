@@ -91,6 +91,7 @@ class AsyncBatchWriter(Generic[T]):
         self._work, self._moved = asyncio.Event(), asyncio.Event()
         self._closed = False
         self._counts = Counts()
+        self._writing: list[Entry] = []
 
     async def __aenter__(self) -> Self:
         return self
@@ -184,25 +185,27 @@ class AsyncBatchWriter(Generic[T]):
         await self._moved.wait()
 
     async def _run(self) -> None:
-        while (taken := await self._next()) is not None:
-            entries, reason = taken
-            began = monotonic()
-            asked = [entry for entry in entries if not entry.future.cancelled()]
-            found: list[Outcome] = []
-            try:
-                if asked:
-                    operations = [entry.operation for entry in asked]
-                    found = await run_sync(outcomes, self._db, self._operations, operations)
-            except asyncio.CancelledError:
-                self._abandon(asked)
-                raise
-            for entry, outcome in zip(asked, found, strict=True):
-                _tell(entry.future, outcome)
-            batch = Batch.of(found, reason=reason, cancelled=len(entries) - len(asked), seconds=monotonic() - began)
-            self._buffer.settled(entries, monotonic())
-            self._counts.note(batch)
-            self._moved.set()
-            report(self._on_batch, batch)
+        try:
+            while (taken := await self._next()) is not None:
+                await self._write(*taken)
+        except asyncio.CancelledError:
+            self._abandon()
+            raise
+
+    async def _write(self, entries: list[Entry], reason: Reason) -> None:
+        began = monotonic()
+        asked = [entry for entry in entries if not entry.future.cancelled()]
+        found: list[Outcome] = []
+        if asked:
+            self._writing = asked
+            found = await run_sync(outcomes, self._db, self._operations, [entry.operation for entry in asked])
+        for entry, outcome in zip(asked, found, strict=True):
+            _tell(entry.future, outcome)
+        batch = Batch.of(found, reason=reason, cancelled=len(entries) - len(asked), seconds=monotonic() - began)
+        self._buffer.settled(entries, monotonic())
+        self._counts.note(batch)
+        self._moved.set()
+        report(self._on_batch, batch)
 
     async def _next(self) -> tuple[list[Entry], Reason] | None:
         while (left := self._buffer.due(monotonic())) != 0.0:
@@ -218,11 +221,10 @@ class AsyncBatchWriter(Generic[T]):
             await asyncio.sleep(0)
         return self._buffer.take(monotonic())
 
-    def _abandon(self, asked: list[Entry]) -> None:
+    def _abandon(self) -> None:
         """End what waits when the event loop ends before the writer was closed."""
         self._closed = True
-        rest = [] if not self._buffer.pending else self._buffer.take_all()
-        for entry in (*asked, *rest):
+        for entry in (*self._writing, *self._buffer.take_all()):
             entry.future.cancel()
         self._moved.set()
 

@@ -15,6 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from dal.bulk.halving import begin_for_real
 from dal.bulk.operations import Operation, Operations
 from dal.errors import CommitUnknown, ConnectFailed, DeadlineExceeded, NotFound, PoolTimeout
 
@@ -89,6 +90,7 @@ def _locked(error: DBAPIError) -> bool:
 
 
 def _carefully(session: Session, operations: Operations, batch: Sequence[Operation]) -> Iterator[Any]:
+    begin_for_real(session.connection())
     try:
         with session.begin_nested():
             found = operations.write(session, batch)

@@ -78,7 +78,7 @@ class Returning:
         found: dict[tuple[Any, ...], tuple[Any, ...]] = {}
         for start in range(0, len(keys), _TOGETHER):
             among = _among(columns, keys[start : start + _TOGETHER])
-            for row in self.connection.execute(select(*columns, *primary).where(among)):
+            for row in self.connection.execute(select(*columns, *primary).select_from(self.target.source).where(among)):
                 found[tuple(row[: len(key)])] = tuple(row[len(key) :])
         kept = [at for at in range(len(keys)) if at not in bad]
         primaries = [found[keys[at]] for at in kept]
@@ -124,7 +124,7 @@ def read_back(returning: Returning, keys: Sequence[tuple[Any, ...]]) -> Callable
             found.update(_objects(returning, among))
         else:
             wanted = [target.columns[name] for name in returning.names]
-            rows = returning.connection.execute(select(*columns, *wanted).where(among))
+            rows = returning.connection.execute(select(*columns, *wanted).select_from(target.source).where(among))
             found.update((tuple(row[: len(columns)]), row[len(columns) :]) for row in rows)
     return found.__getitem__
 

@@ -52,6 +52,5 @@ class Singly:
 
     def _read(self, connection: Connection, operation: Doing) -> list[Any]:
         columns = self._target.columns
-        source: Any = self._target.table if self._target.mapper is None else self._target.mapper.selectable
         same = [columns[name] == value for name, value in zip(operation.key, operation.of, strict=True)]
-        return list(connection.execute(select(*columns.values()).select_from(source).where(*same)))
+        return list(connection.execute(select(*columns.values()).select_from(self._target.source).where(*same)))

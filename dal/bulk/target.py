@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, Table, inspect
+from sqlalchemy import Column, FromClause, Table, inspect
 from sqlalchemy.exc import NoInspectionAvailable
 from sqlalchemy.orm import ColumnProperty, Mapper, QueryableAttribute
 
@@ -58,6 +58,11 @@ class Target:
     def table(self) -> Table:
         """The root's table."""
         return self.parts[0].table
+
+    @property
+    def source(self) -> FromClause:
+        """What its rows are read from."""
+        return self.table if self.mapper is None else self.mapper.selectable
 
     @property
     def example(self) -> str:

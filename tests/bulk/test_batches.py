@@ -300,7 +300,7 @@ def test_an_observer_that_fails_hurts_nobody(pg: Database, caplog: pytest.LogCap
 def test_bad_input_is_told_before_harm(pg: Database) -> None:
     for settings in ({"size": 0}, {"interval": "never"}, {"interval": 0}, {"capacity": 5}, {"full": "explode"}):
         with pytest.raises(ConfigError):
-            BatchWriter(pg, City, **settings)  # type: ignore[arg-type]
+            BatchWriter(pg, City, **settings)
     with pytest.raises(UsageError, match="not mapped"):
         BatchWriter(pg, int)
     with BatchWriter(pg, User) as writer:
