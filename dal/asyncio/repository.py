@@ -23,6 +23,7 @@ from dal.paging.batches import next_batch
 from dal.repository import Attribute, Criterion, Explanation, Filter, Lock, Order, Path, Repository, Values
 from dal.repository.entities import entity_of
 from dal.repository.generic import argument_of, refuse_unless_session, resolve
+from dal.repository.statements import batch_size
 
 __all__ = ["AsyncRepository"]
 
@@ -161,9 +162,12 @@ class AsyncRepository(Generic[T]):
         order_by: Order | None = None,
         batch: int = 1000,
         policy: Policy | str | None = None,
+        keyset: bool = False,
     ) -> AsyncIterator[T]:
-        """Yield the objects that filters select, through a server-side cursor; see `Repository.stream`."""
+        """Yield the objects that filters select, through a server-side cursor or by keyset; see `Repository.stream`."""
         sync = self._over(self.session.sync_session)
+        if keyset:
+            return self._each(sync._batches(criteria, order_by, batch_size(batch), policy), batch)
         return self._yield(sync._streaming(criteria, order_by, batch, policy))
 
     async def explain(
@@ -212,6 +216,11 @@ class AsyncRepository(Generic[T]):
                 return call(self._over(session))
 
         return await self.session.run_sync(one_task)
+
+    async def _each(self, planned: PagePlan[T], size: int) -> AsyncIterator[T]:
+        async for found in self._walk(planned, size):
+            for each in found:
+                yield each
 
     async def _walk(self, planned: PagePlan[T], size: int) -> AsyncIterator[builtins.list[T]]:
         after: Position | None = None

@@ -7,7 +7,7 @@ makes the `Page`, `count()` the total; `get_page()` does all of them.
 from dal.paging.cursor import Signer, signer_of
 from dal.paging.keyset import Position
 from dal.paging.page import Edge, Page, shape
-from dal.paging.pages import MAX_OFFSET, PageRequest, dialect_of, get_page
+from dal.paging.pages import MAX_OFFSET, PageRequest, dialect_of, get_page, read_page
 from dal.paging.plan import PagePlan, plan
 from dal.paging.settings import Cursors, cursors_of, using_cursors
 from dal.paging.totals import Total, Totals, count
@@ -31,6 +31,7 @@ __all__ = [
     "get_page",
     "plan",
     "read",
+    "read_page",
     "shape",
     "signer_of",
     "using_cursors",

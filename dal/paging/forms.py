@@ -13,30 +13,36 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Executable, Select, and_, or_, select, tuple_, union_all
+from sqlalchemy import BindParameter, ColumnElement, Executable, Integer, Select, and_, or_, select, tuple_, union_all
 
 from dal.paging import _internals
-from dal.paging.keyset import Branch, Position, branches, nothing
+from dal.paging.keyset import Branch, Seek, branches, nothing
 from dal.paging.order import Key, ordering
 from dal.paging.raw import compared, raw
 
 if TYPE_CHECKING:
     from dal.paging.plan import PagePlan
 
-__all__ = ["seek"]
+__all__ = ["MOST", "SKIPPED", "page_statement"]
+
+MOST, SKIPPED = "dal_most", "dal_skipped"
+"""The parameters of a page's statement: rows at most, and rows to skip; beside those of a position's values."""
+
+_MOST = BindParameter(MOST, type_=Integer)
+_SKIPPED = BindParameter(SKIPPED, type_=Integer)
 
 
-def seek(planned: PagePlan[Any], limit: int, position: Position | None, *, backwards: bool, offset: int) -> Executable:
+def page_statement(planned: PagePlan[Any], seek: Seek) -> Executable:
     """Build the statement that reads rows from a position on, nearest first."""
-    keys = tuple(key.reversed() for key in planned.keys) if backwards else planned.keys
+    keys = tuple(key.reversed() for key in planned.keys) if seek.backwards else planned.keys
     source = _Wrapped(planned) if planned.wrapped else _Direct(planned)
-    found = [Branch(())] if position is None else _found(planned, keys, source.compared, position, backwards=backwards)
+    found = _found(planned, keys, source.compared, seek)
     if len(found) == 1:
-        statement = _limited(source, source.base, keys, found[0], limit, offset)
+        statement = _limited(source, source.base, keys, found[0], skips=seek.skips)
         return source.loaded(statement) if planned.wrapped else statement
     if not planned.wrapped and planned.mapped and planned.identity:
-        return _by_identity(planned, source, keys, found, limit, offset)
-    return source.loaded(_united(planned, source, keys, found, limit, offset))
+        return _by_identity(planned, source, keys, found)
+    return source.loaded(_united(planned, source, keys, found))
 
 
 class _Direct:
@@ -101,59 +107,48 @@ def _from_statement(planned: PagePlan[Any], base: Select[Any], statement: Any) -
     return loaded
 
 
-def _found(
-    planned: PagePlan[Any],
-    keys: Sequence[Key],
-    compared: Sequence[ColumnElement[Any]],
-    position: Position,
-    *,
-    backwards: bool,
-) -> list[Branch]:
-    inclusive = position.side == (1 if backwards else -1)
+def _found(planned: PagePlan[Any], keys: Sequence[Key], compared: Sequence[ColumnElement[Any]], seek: Seek) -> list[Branch]:
+    if seek.nulls is None:
+        return [Branch(())]
     if not keys:
-        return [Branch(()) if inclusive else nothing()]
+        return [Branch(()) if seek.inclusive else nothing()]
     rows = planned.dialect.name not in {"mysql", "mariadb"}
-    found = branches(keys, compared, position.values, inclusive=inclusive, rows=rows)
+    found = branches(keys, compared, seek, rows=rows)
+    if not found:
+        return [nothing()]
     if not rows and len(found) > 1 and not any(key.nullable for key in keys):
         # MariaDB seeks by ranges that it makes out of AND and OR, not by row values.
         return [Branch((or_(*(and_(*each.conditions) for each in found)),))]
     return found
 
 
-def _limited(
-    source: _Source, base: Select[Any], keys: Sequence[Key], branch: Branch, limit: int, offset: int = 0
-) -> Select[Any]:
+def _limited(source: _Source, base: Select[Any], keys: Sequence[Key], branch: Branch, *, skips: bool = False) -> Select[Any]:
     varying = [place for place in range(len(keys)) if place not in branch.constant]
     sorted_by = [replace(keys[place], nullable=keys[place].nullable and place not in branch.present) for place in varying]
     order = ordering(sorted_by, [source.ordered[place] for place in varying], source.dialect)
-    statement = base.where(*branch.conditions).order_by(*order).limit(limit)
-    return statement.offset(offset) if offset else statement
+    statement = base.where(*branch.conditions).order_by(*order).limit(_MOST)
+    return statement.offset(_SKIPPED) if skips else statement
 
 
-def _united(
-    planned: PagePlan[Any], source: _Source, keys: Sequence[Key], found: Sequence[Branch], limit: int, offset: int
-) -> Select[Any]:
+def _united(planned: PagePlan[Any], source: _Source, keys: Sequence[Key], found: Sequence[Branch]) -> Select[Any]:
     bare = _internals.without_loading(source.base)
-    parts = [_limited(source, bare, keys, each, limit + offset).subquery() for each in found]
+    parts = [_limited(source, bare, keys, each).subquery() for each in found]
     rows = union_all(*(select(part) for part in parts)).subquery("dal_page")
-    statement = select(rows).order_by(*ordering(keys, list(rows.c)[-len(keys) :], planned.dialect)).limit(limit)
-    return statement.offset(offset) if offset else statement
+    return select(rows).order_by(*ordering(keys, list(rows.c)[-len(keys) :], planned.dialect)).limit(_MOST)
 
 
-def _by_identity(
-    planned: PagePlan[Any], source: _Source, keys: Sequence[Key], found: Sequence[Branch], limit: int, offset: int
-) -> Executable:
+def _by_identity(planned: PagePlan[Any], source: _Source, keys: Sequence[Key], found: Sequence[Branch]) -> Executable:
     bare = _internals.without_loading(source.base)
-    parts = [_limited(source, bare, keys, each, limit + offset).subquery() for each in found]
-    union = union_all(*(select(*list(part.c)[-len(keys) :]) for part in parts)).subquery("dal_page")
+    narrow = bare.with_only_columns(*list(bare.selected_columns)[-len(keys) :], maintain_column_froms=True)
+    parts = [_limited(source, narrow, keys, each).subquery() for each in found]
+    union = union_all(*(select(part) for part in parts)).subquery("dal_page")
     chosen = (
         select(*(union.c[place] for place in planned.identity))
         .order_by(*ordering(keys, list(union.c), planned.dialect))
-        .limit(limit)
+        .limit(_MOST)
     )
-    if offset:
-        chosen = chosen.offset(offset)
-    page = chosen.subquery("dal_keys")
     own: Any = [source.compared[place] for place in planned.identity]
     left = own[0] if len(own) == 1 else tuple_(*own)
-    return source.base.where(left.in_(select(page))).order_by(*ordering(keys, source.ordered, planned.dialect))
+    # A subquery of its own: MariaDB takes no LIMIT directly inside IN.
+    page = select(chosen.subquery("dal_keys"))
+    return source.base.where(left.in_(page)).order_by(*ordering(keys, source.ordered, planned.dialect))

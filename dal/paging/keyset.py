@@ -17,9 +17,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, literal_column, tuple_
 
 from dal.paging.order import Key
-from dal.paging.raw import bound
+from dal.paging.raw import parameter
 
-__all__ = ["Branch", "Position", "branches", "nothing"]
+__all__ = ["Branch", "Position", "Seek", "branches", "nothing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,44 +50,60 @@ class Branch:
     present: frozenset[int] = field(default_factory=frozenset)
 
 
-def branches(
-    keys: Sequence[Key], expressions: Sequence[ColumnElement[Any]], values: Sequence[Any], *, inclusive: bool, rows: bool
-) -> list[Branch]:
-    """Return the branches of the rows that come after key values.
+@dataclass(frozen=True, slots=True)
+class Seek:
+    """What the statement of a page depends on, beside the values of its position.
+
+    Args:
+        nulls: Which key values of the position are NULL; None for the first page.
+        inclusive: Whether a row with the very key values of the position belongs to the page.
+        backwards: Whether the page ends at the position.
+        skips: Whether rows are skipped.
+    """
+
+    nulls: tuple[bool, ...] | None
+    inclusive: bool
+    backwards: bool
+    skips: bool
+
+
+def branches(keys: Sequence[Key], expressions: Sequence[ColumnElement[Any]], seek: Seek, *, rows: bool) -> list[Branch]:
+    """Return the branches of the rows that come after a position, whose values are parameters.
 
     Args:
         keys: The order.
         expressions: What is compared, a key each.
-        values: The key values of the position.
-        inclusive: Whether a row with these very values is among them.
+        seek: What is known of the position.
         rows: Whether the database seeks by row values.
 
     Returns:
         The branches, those next to the position first.
     """
+    nulls = seek.nulls or ()
     found: list[Branch] = []
     prefix: list[Any] = []
     same: set[int] = set()
     place, last = 0, len(keys)
     while place < last:
-        key, expression, value = keys[place], expressions[place], values[place]
-        if value is None:
+        key, expression = keys[place], expressions[place]
+        if nulls[place]:
             if key.nulls_first:
                 found.append(Branch((*prefix, expression.is_not(None)), frozenset(same), frozenset({place})))
-            if inclusive and place == last - 1:
+            if seek.inclusive and place == last - 1:
                 found.append(Branch((*prefix, expression.is_(None)), frozenset({*same, place})))
             prefix.append(expression.is_(None))
             same.add(place)
             place += 1
             continue
-        end = _run(keys, values, place) if rows else place + 1
-        reached = inclusive and end == last
-        compared = _beyond(expressions[place:end], values[place:end], descending=key.descending, reached=reached)
-        found.append(Branch((*prefix, compared), frozenset(same), frozenset({place})))
-        for each in range(place, end):
+        end = _run(keys, nulls, place) if rows else place + 1
+        values = [parameter(each) for each in range(place, end)]
+        reached = seek.inclusive and end == last
+        beyond = _beyond(expressions[place:end], values, descending=key.descending, reached=reached)
+        found.append(Branch((*prefix, beyond), frozenset(same), frozenset({place})))
+        for each, value in zip(range(place, end), values, strict=True):
             if keys[each].nullable and not keys[each].nulls_first:
                 found.append(Branch((*prefix, expressions[each].is_(None)), frozenset({*same, each})))
-            prefix.append(expressions[each] == bound(values[each]))
+            prefix.append(expressions[each] == value)
             same.add(each)
         place = end
     return found
@@ -98,16 +114,16 @@ def nothing() -> Branch:
     return Branch((literal_column("1") == literal_column("0"),))
 
 
-def _run(keys: Sequence[Key], values: Sequence[Any], start: int) -> int:
+def _run(keys: Sequence[Key], nulls: Sequence[bool], start: int) -> int:
     end = start + 1
-    while end < len(keys) and values[end] is not None and keys[end].descending == keys[start].descending:
+    while end < len(keys) and not nulls[end] and keys[end].descending == keys[start].descending:
         end += 1
     return end
 
 
 def _beyond(expressions: Sequence[Any], values: Sequence[Any], *, descending: bool, reached: bool) -> ColumnElement[bool]:
     left: Any = expressions[0] if len(expressions) == 1 else tuple_(*expressions)
-    right: Any = bound(values[0]) if len(values) == 1 else tuple_(*(bound(value) for value in values))
+    right: Any = values[0] if len(values) == 1 else tuple_(*values)
     if descending:
         found: ColumnElement[bool] = left <= right if reached else left < right
     else:

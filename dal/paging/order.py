@@ -18,10 +18,9 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.visitors import iterate
 
 from dal.errors import UsageError
-from dal.paging import _internals
 from dal.paging.raw import comparable, plain_type
 
-__all__ = ["Key", "keys_of", "ordering", "written_order"]
+__all__ = ["Key", "keys_of", "listed", "ordering"]
 
 _VOLATILE = frozenset({"random", "rand", "newid", "uuid", "gen_random_uuid", "uuid_generate_v4", "clock_timestamp"})
 
@@ -173,7 +172,8 @@ def _refuse_incomparable(element: Any, dialect: Dialect) -> None:
             )
 
 
-def written_order(statement: Select[Any], order_by: Any) -> list[Any]:
-    """Return the order of a statement and what is ordered by beyond it."""
-    more: Sequence[Any] = () if order_by is None else order_by if isinstance(order_by, (list, tuple)) else (order_by,)
-    return [*_internals.order_by(statement), *more]
+def listed(order_by: Any) -> Sequence[Any]:
+    """Return an order as a list of its parts."""
+    if order_by is None:
+        return ()
+    return order_by if isinstance(order_by, (list, tuple)) else (order_by,)

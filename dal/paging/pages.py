@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, TypeVarTuple, overload
 
-from sqlalchemy import ColumnElement, Dialect, Select
+from sqlalchemy import ColumnElement, Dialect, Row, Select
 from sqlalchemy.orm import Session
 
 from dal.errors import UsageError
@@ -16,11 +16,14 @@ from dal.paging.page import Page, shape
 from dal.paging.plan import PagePlan, plan
 from dal.paging.settings import Cursors, cursors_of
 from dal.paging.totals import Totals
-from dal.paging.window import read
+from dal.paging.window import Window, read
 
-__all__ = ["MAX_OFFSET", "PageRequest", "dialect_of", "get_page"]
+__all__ = ["MAX_OFFSET", "PageRequest", "dialect_of", "get_page", "read_page"]
 
 T = TypeVar("T")
+T1 = TypeVar("T1")
+T2 = TypeVar("T2")
+Ts = TypeVarTuple("Ts")
 
 MAX_OFFSET = 10_000
 
@@ -34,12 +37,14 @@ class PageRequest:
         after: Begin after this position.
         before: End before this position.
         offset: Rows to skip.
+        backwards: Begin at the end, where there is no position.
     """
 
     size: int
     after: Position | None = None
     before: Position | None = None
     offset: int = 0
+    backwards: bool = False
 
     @classmethod
     def checked(
@@ -61,7 +66,7 @@ class PageRequest:
             size: Rows of the page, 1 or more.
             after: A cursor to begin after.
             before: A cursor to end before.
-            number: A page by its number, the first is 1.
+            number: A page by its number: the first is 1, the last is -1.
             max_offset: How many rows may be skipped to get to a page by its number.
 
         Raises:
@@ -75,7 +80,7 @@ class PageRequest:
                 f"{' and '.join(named)} cannot both say where a page begins", hint=f"leave one out, such as {named[-1]}"
             )
         if number is not None:
-            return cls(rows, offset=_offset(_positive(number, "number"), rows, max_offset))
+            return cls(rows, offset=_offset(number, rows, max_offset), backwards=number < 0)
         cursor = before if after is None else after
         if cursor is None:
             return cls(rows)
@@ -83,6 +88,7 @@ class PageRequest:
         return cls(rows, after=position) if before is None else cls(rows, before=position)
 
 
+@overload
 def get_page(
     session: Session,
     statement: Select[T],
@@ -96,7 +102,36 @@ def get_page(
     owner: str | None = None,
     key: Sequence[ColumnElement[Any]] | None = None,
     max_offset: int = MAX_OFFSET,
-) -> Page[T]:
+) -> Page[T]: ...
+@overload
+def get_page(
+    session: Session,
+    statement: Select[T1, T2, *Ts],
+    *,
+    order_by: Any = None,
+    size: int = 50,
+    after: str | None = None,
+    before: str | None = None,
+    number: int | None = None,
+    total: Totals = "none",
+    owner: str | None = None,
+    key: Sequence[ColumnElement[Any]] | None = None,
+    max_offset: int = MAX_OFFSET,
+) -> Page[Row[T1, T2, *Ts]]: ...
+def get_page(
+    session: Session,
+    statement: Any,
+    *,
+    order_by: Any = None,
+    size: int = 50,
+    after: str | None = None,
+    before: str | None = None,
+    number: int | None = None,
+    total: Totals = "none",
+    owner: str | None = None,
+    key: Sequence[ColumnElement[Any]] | None = None,
+    max_offset: int = MAX_OFFSET,
+) -> Page[Any]:
     """Return a page of a SELECT.
 
     Args:
@@ -106,7 +141,7 @@ def get_page(
         size: Rows of the page.
         after: The cursor to begin after: another page's `next`.
         before: The cursor to end before: another page's `previous`.
-        number: A page by its number, the first is 1; the database reads and skips all rows before it.
+        number: A page by its number: the first is 1, the last is -1. The database reads and skips the rows in between.
         total: "none", "exact", "bounded", "estimate", or the number to count up to.
         owner: Who alone may use the page's cursors: a tenant, a user.
         key: What tells the rows apart, where that cannot be seen.
@@ -126,8 +161,21 @@ def get_page(
     cursors = cursors_of(session, owner)
     how = totals.checked(total)
     asked = PageRequest.checked(planned, cursors, size=size, after=after, before=before, number=number, max_offset=max_offset)
-    window = read(session, planned, asked.size, after=asked.after, before=asked.before, offset=asked.offset)
+    window = read_page(session, planned, asked)
     return shape(planned, window, cursors, totals.count(session, planned, how))
+
+
+def read_page(session: Session, planned: PagePlan[T], asked: PageRequest) -> Window[T]:
+    """Read the rows of a page that was asked for."""
+    return read(
+        session,
+        planned,
+        asked.size,
+        after=asked.after,
+        before=asked.before,
+        offset=asked.offset,
+        backwards=asked.backwards,
+    )
 
 
 def dialect_of(session: Session, statement: Any) -> Dialect:
@@ -143,8 +191,10 @@ def _positive(number: object, name: str) -> int:
     return number
 
 
-def _offset(number: int, size: int, most: int) -> int:
-    skipped = (number - 1) * size
+def _offset(number: object, size: int, most: int) -> int:
+    if isinstance(number, bool) or not isinstance(number, int) or number == 0:
+        raise UsageError(f"number is {number!r}", hint="the first page is number 1, the last is -1")
+    skipped = (abs(number) - 1) * size
     if skipped > most:
         raise UsageError(
             f"for page {number:,} of {size:,} rows the database would read {skipped:,} rows to skip them; "

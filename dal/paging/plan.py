@@ -11,28 +11,33 @@ rows of its FROM (GROUP BY, DISTINCT, LIMIT, window functions) is paged from out
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, TypeVarTuple, overload
 
-from sqlalchemy import ColumnElement, Dialect, Executable, Select
-from sqlalchemy.sql.elements import Over
+from sqlalchemy import BindParameter, ColumnElement, Dialect, Executable, Row, Select, Table
+from sqlalchemy.sql.elements import ColumnClause, Over
+from sqlalchemy.sql.selectable import SelectBase
 from sqlalchemy.sql.visitors import iterate
 
 from dal.errors import UsageError
 from dal.paging import _internals
 from dal.paging.fingerprint import fingerprint
-from dal.paging.forms import seek
-from dal.paging.keyset import Position
+from dal.paging.forms import MOST, SKIPPED, page_statement
+from dal.paging.keyset import Position, Seek
+from dal.paging.memory import Memory, Recall, recall_of
 from dal.paging.nullability import may_be_null
-from dal.paging.order import Key, keys_of, written_order
-from dal.paging.raw import raw
+from dal.paging.order import Key, keys_of, listed
+from dal.paging.raw import parameter_name, raw
 from dal.paging.sources import Sources, sources_of
 from dal.paging.uniqueness import completed, identity_of
 
 __all__ = ["PagePlan", "plan"]
 
 T = TypeVar("T")
+T1 = TypeVar("T1")
+T2 = TypeVar("T2")
+Ts = TypeVarTuple("Ts")
 
 KEY = "dal_key_{}"
 
@@ -54,11 +59,13 @@ class PagePlan(Generic[T]):
     identity: tuple[int, ...]
     dialect: Dialect
     wrapped: bool
+    _recall: Recall | None = field(default=None, repr=False)
+    _built: dict[Seek, Executable] = field(default_factory=dict, repr=False)
 
     @cached_property
     def fingerprint(self) -> bytes:
         """What tells this query apart, its order and the values of its filters included; the same in every process."""
-        return fingerprint(self)
+        return fingerprint(self, self._recall)
 
     @cached_property
     def width(self) -> int:
@@ -76,25 +83,54 @@ class PagePlan(Generic[T]):
         return tuple(raw(key.expression, self.dialect).label(KEY.format(place)) for place, key in enumerate(self.keys))
 
     def statement(
-        self, size: int, *, after: Position | None = None, before: Position | None = None, offset: int = 0
-    ) -> Executable:
-        """Build the statement of a page: its rows, nearest to the position first, and one more to tell whether it is the last.
+        self,
+        size: int,
+        *,
+        after: Position | None = None,
+        before: Position | None = None,
+        offset: int = 0,
+        backwards: bool = False,
+    ) -> tuple[Executable, dict[str, Any]]:
+        """Return the statement of a page: its rows, nearest to the position first, and one more to tell whether it is the last.
 
         Args:
             size: Rows of the page.
             after: Begin after this position.
             before: Begin before this position, and go backwards.
-            offset: Rows to skip.
+            offset: Rows to skip, of a page without a position.
+            backwards: Begin at the end, where there is no position.
 
         Returns:
-            A statement for `session.execute()`; the rows have the key values at their end.
+            A statement, the same object for all pages of its kind, and its parameters: `session.execute(*both)`. The rows
+            have the key values at their end.
         """
-        return seek(self, size + 1, after or before, backwards=before is not None, offset=offset)
+        position = after if before is None else before
+        backwards = backwards or before is not None
+        values = () if position is None else position.values
+        seek = Seek(
+            nulls=None if position is None else tuple([value is None for value in values]),
+            inclusive=position is not None and position.side == (1 if backwards else -1),
+            backwards=backwards,
+            skips=offset > 0,
+        )
+        built = self._built.get(seek)
+        if built is None:
+            built = self._built[seek] = page_statement(self, seek)
+        parameters = {parameter_name(place): value for place, value in enumerate(values) if value is not None}
+        return built, {**parameters, MOST: size + 1, **({SKIPPED: offset} if offset else {})}
 
 
+@overload
 def plan(
     statement: Select[T], *, order_by: Any = None, dialect: Dialect, key: Sequence[ColumnElement[Any]] | None = None
-) -> PagePlan[T]:
+) -> PagePlan[T]: ...
+@overload
+def plan(
+    statement: Select[T1, T2, *Ts], *, order_by: Any = None, dialect: Dialect, key: Sequence[ColumnElement[Any]] | None = None
+) -> PagePlan[Row[T1, T2, *Ts]]: ...
+def plan(
+    statement: Any, *, order_by: Any = None, dialect: Dialect, key: Sequence[ColumnElement[Any]] | None = None
+) -> PagePlan[Any]:
     """Plan how a SELECT is walked.
 
     Args:
@@ -122,7 +158,40 @@ def plan(
             f"a {type(statement).__name__} cannot be paged: it says nothing of an order or of what tells its rows apart",
             hint="page a select(); around a union: select(union(...).subquery())",
         )
-    keys = keys_of(written_order(statement, order_by), statement, dialect)
+    more = listed(order_by)
+    recall = recall_of(statement, more, dialect) if key is None else None
+    if recall is None:
+        return _plan(statement, more, dialect, key)
+    known = _plans.get(recall)
+    if known is None:
+        like = _alike.get(recall.shape)
+        if like is None:
+            known = replace(_plan(statement, more, dialect, None), _recall=recall)
+            if not any(_differs(each.expression) for each in known.keys):
+                _alike.put(recall.shape, known)
+        else:
+            known = PagePlan(statement, like.keys, like.identity, dialect, like.wrapped, recall)
+        _plans.put(recall, known)
+    return known
+
+
+_plans: Memory[PagePlan[Any]] = Memory(512)
+_alike: Memory[PagePlan[Any]] = Memory(512)
+"""By shape alone: where no key is of one statement only, that of another with other values has the same keys."""
+
+
+def _differs(expression: ColumnElement[Any]) -> bool:
+    """Tell whether an expression belongs to one statement only: it holds a value, or a column of an alias or a subquery."""
+    return any(
+        isinstance(node, (BindParameter, SelectBase)) or (isinstance(node, ColumnClause) and not isinstance(node.table, Table))
+        for node in iterate(expression)
+    )
+
+
+def _plan(
+    statement: Select[T], order_by: Sequence[Any], dialect: Dialect, key: Sequence[ColumnElement[Any]] | None
+) -> PagePlan[T]:
+    keys = keys_of((*_internals.order_by(statement), *order_by), statement, dialect)
     sources = sources_of(statement)
     keys = completed(statement, keys, sources, dialect, key)
     keys = tuple(replace(each, nullable=_nullable(each, statement, sources, dialect)) for each in keys)

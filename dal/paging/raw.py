@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Dialect, Double, Enum, Float, cast, litera
 from sqlalchemy.sql.elements import BindParameter
 from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
 
-__all__ = ["RAW", "bound", "comparable", "compared", "plain_type", "raw"]
+__all__ = ["comparable", "compared", "parameter", "parameter_name", "plain_type", "raw"]
 
 
 class _Raw(UserDefinedType[Any]):
@@ -56,6 +56,11 @@ def compared(expression: ColumnElement[Any]) -> ColumnElement[Any]:
     return type_coerce(expression, RAW)
 
 
-def bound(value: Any) -> BindParameter[Any]:
-    """Return a parameter that goes to the driver as it is."""
-    return BindParameter(None, value, type_=RAW, unique=True)
+def parameter(place: int) -> BindParameter[Any]:
+    """Return the parameter of a position's value, which goes to the driver as it is."""
+    return BindParameter(parameter_name(place), type_=RAW)
+
+
+def parameter_name(place: int) -> str:
+    """Return what the parameter of a position's value is called."""
+    return f"dal_value_{place}"

@@ -46,6 +46,7 @@ def read(
     after: Position | None = None,
     before: Position | None = None,
     offset: int = 0,
+    backwards: bool = False,
 ) -> Window[T]:
     """Read a page's rows.
 
@@ -56,12 +57,14 @@ def read(
         after: Begin after this position.
         before: End before this position.
         offset: Rows to skip.
+        backwards: Begin at the end, where there is no position.
 
     Returns:
         The rows.
     """
-    result = session.execute(planned.statement(size, after=after, before=before, offset=offset))
-    return window_of(planned, result, size, after=after, before=before, offset=offset)
+    statement, values = planned.statement(size, after=after, before=before, offset=offset, backwards=backwards)
+    result = session.execute(statement, values)
+    return window_of(planned, result, size, after=after, before=before, offset=offset, backwards=backwards)
 
 
 def window_of(
@@ -72,19 +75,18 @@ def window_of(
     after: Position | None = None,
     before: Position | None = None,
     offset: int = 0,
+    backwards: bool = False,
 ) -> Window[T]:
     """Make the window of what a page's statement returned; the arguments are those of the statement."""
     items, keys = _split(planned, result)
     more = len(items) > size
     items, keys = items[:size], keys[:size]
-    if before is not None:
+    started = after is not None or before is not None or offset > 0
+    if before is not None or backwards:
         items.reverse()
         keys.reverse()
-        behind, ahead = _edge(keys, -1, before, -1), _edge(keys, 0, before, -1) if more else None
-        return Window(items, keys, behind, ahead)
-    started = after is not None or offset > 0
-    behind = _edge(keys, -1, after, 1) if more else None
-    return Window(items, keys, behind, _edge(keys, 0, after, 1) if started else None)
+        return Window(items, keys, _edge(keys, -1, before, -1) if started else None, _edge(keys, 0, None, 0) if more else None)
+    return Window(items, keys, _edge(keys, -1, None, 0) if more else None, _edge(keys, 0, after, 1) if started else None)
 
 
 def _edge(keys: Sequence[tuple[Any, ...]], place: int, anchor: Position | None, side: int) -> Position | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
+from itertools import chain
 from typing import Any, ClassVar, Generic, TypeVar
 
 from sqlalchemy import ScalarResult, Select, select
@@ -268,7 +269,7 @@ class Repository(Generic[T]):
             size: Rows of the page.
             after: The cursor to begin after: another page's `next`.
             before: The cursor to end before: another page's `previous`.
-            number: A page by its number, the first is 1; the database reads and skips the rows before it, 10,000 at most.
+            number: A page by its number: the first is 1, the last is -1; of the rows in between, 10,000 at most are skipped.
             total: "none", "exact", "bounded" (counts to 10,000), "estimate" (asks the planner), or a number to count to.
             owner: Who alone may use the page's cursors: a tenant, a user.
             policy: How related data is loaded.
@@ -324,6 +325,7 @@ class Repository(Generic[T]):
         order_by: Order | None = None,
         batch: int = 1000,
         policy: Policy | str | None = None,
+        keyset: bool = False,
     ) -> Iterator[T]:
         """Yield the objects that filters select, in constant memory, through a server-side cursor.
 
@@ -332,6 +334,8 @@ class Repository(Generic[T]):
             order_by: A column expression, or a list of them.
             batch: How many rows are held at a time; eager collections are loaded once a batch.
             policy: How related data is loaded; a collection cannot be joined here.
+            keyset: Send a statement a batch instead, each of which seeks to where the last one ended: nothing stays open, so
+                that a commit in between is fine, and PgBouncer too.
 
         Raises:
             UsageError: An argument cannot mean what was written.
@@ -339,6 +343,9 @@ class Repository(Generic[T]):
         Example:
             `for user in users.stream(User.active, batch=500): ...`
         """
+        if keyset:
+            planned = self._batches(criteria, order_by, statements.batch_size(batch), policy)
+            return chain.from_iterable(batches(self.session, planned, batch))
         return self._yield(self._streaming(criteria, order_by, batch, policy))
 
     def explain(

@@ -19,26 +19,33 @@ CONFIG = CursorConfig(keys=["the key of these tests"])
 @pytest.fixture(scope="session", params=["sqlite", "postgresql", "mariadb"])
 def library(request: pytest.FixtureRequest) -> Iterator[Engine]:
     """The engine of a filled database; nobody writes there."""
-    if request.param == "sqlite":
-        yield from _filled("sqlite://")
-    elif request.param == "mariadb":
-        yield from _filled(request.getfixturevalue("mariadb").render_as_string(hide_password=False))
-    else:
-        server: Server = request.getfixturevalue("dal_server")
-        name = f"paging_{uuid.uuid4().hex}"
-        yield from _filled(server.create_database(name).render_as_string(hide_password=False))
-        server.drop_database(name)
+    for engine in shared_server(request):
+        METADATA.drop_all(engine)
+        METADATA.create_all(engine)
+        with Session(engine) as session, session.begin():
+            fill(session)
+        yield engine
+        METADATA.drop_all(engine)
 
 
-def _filled(url: str) -> Iterator[Engine]:
-    engine = create_engine(url)
-    METADATA.drop_all(engine)
-    METADATA.create_all(engine)
-    with Session(engine) as session, session.begin():
-        fill(session)
+def shared_server(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """Yield the engine of a database on the server that a fixture names."""
+    if request.param == "postgresql":
+        yield from postgresql(request)
+        return
+    engine = create_engine(request.getfixturevalue("mariadb") if request.param == "mariadb" else "sqlite://")
     yield engine
-    METADATA.drop_all(engine)
     engine.dispose()
+
+
+def postgresql(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """Yield the engine of a database of its own on PostgreSQL."""
+    server: Server = request.getfixturevalue("dal_server")
+    name = f"paging_{uuid.uuid4().hex}"
+    engine = create_engine(server.create_database(name))
+    yield engine
+    engine.dispose()
+    server.drop_database(name)
 
 
 @pytest.fixture

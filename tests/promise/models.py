@@ -21,6 +21,7 @@ class User(Base):
     active: Mapped[bool] = mapped_column(default=True)
     plan: Mapped[str] = mapped_column(default="paid")
     deleted_at: Mapped[dt.datetime | None]
+    created_at: Mapped[dt.datetime] = mapped_column(default=dt.datetime(2026, 1, 1))
     profile: Mapped[Profile | None] = relationship(back_populates="user")
     orders: Mapped[list[Order]] = relationship(back_populates="user", order_by="Order.id")
 
@@ -83,6 +84,7 @@ def fill(session: Session) -> None:
                 email=f"n{number}@b",
                 name=f"n{number}",
                 active=number != USERS,
+                created_at=dt.datetime(2026, 1, 1 + number // 2),
                 profile=Profile(city="Oslo"),
                 orders=orders,
             )
