@@ -2,7 +2,7 @@
 
 Peers: LIMIT/OFFSET, and sqlakeyset (`pip install 'dal[bench]'`), which loses rows whose key is NULL: that is shown first.
 Run it with `python benchmarks/paging.py [lost|depth|nulls|mixed|totals|cursors|overhead ...]`; it starts its own server.
-`--rows 200000` makes it quick. A page is 50 rows, as rows of columns, so that the database is measured and not the making of objects;
+`--rows 200000` makes it quick. A page is 50 rows of columns, so that the database is measured and not the making of objects;
 `overhead` measures that. The limits beside the figures are the ones the project sets itself.
 """
 
