@@ -10,9 +10,12 @@ from collections.abc import Iterable
 
 from sqlalchemy import Connection
 
-__all__ = ["WRITTEN", "bare", "written"]
+__all__ = ["DELETED", "WRITTEN", "bare", "written"]
 
 WRITTEN = "dal.written"
+"""Where the names are in `Connection.info`."""
+DELETED = "-"
+"""Before a name: rows may be gone, so foreign keys may have changed other tables."""
 
 
 def written(connection: Connection, tables: Iterable[str]) -> None:
@@ -26,10 +29,12 @@ def written(connection: Connection, tables: Iterable[str]) -> None:
         >>> from sqlalchemy import create_engine
         >>> with create_engine("sqlite://").connect() as connection:
         ...     written(connection, ["public.flights"])
-        ...     connection.info[WRITTEN]
-        {'flights'}
+        ...     sorted(connection.info[WRITTEN])
+        ['-flights', 'flights']
     """
-    connection.info.setdefault(WRITTEN, set()).update(map(bare, tables))
+    noted = connection.info.setdefault(WRITTEN, set())
+    for table in map(bare, tables):
+        noted |= {table, DELETED + table}
 
 
 def bare(name: str) -> str:

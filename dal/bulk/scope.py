@@ -16,6 +16,7 @@ from dal.bulk.halving import begin_for_real
 from dal.bulk.target import Target
 from dal.errors import UsageError
 from dal.own_statements import in_autocommit
+from dal.written import written
 
 __all__ = ["Scope", "Transactions"]
 
@@ -82,16 +83,22 @@ class Scope:
             again: Whether it may be run again, whole, after a transient fault.
         """
         place = self._place
+
+        def announced(connection: Connection, session: Session | None) -> T:
+            # COPY is seen by no event of SQLAlchemy.
+            written(connection, (part.table.name for part in self._target.parts))
+            return work(connection, session)
+
         if isinstance(place, Session):
             place.flush()
-            return self._nested(place.connection(bind_arguments=self._bind()), place, work)
+            return self._nested(place.connection(bind_arguments=self._bind()), place, announced)
         if isinstance(place, Connection):
-            return self._nested(place, None, work)
+            return self._nested(place, None, announced)
         if again:
-            found: T = place.run(lambda session: work(session.connection(bind_arguments=self._bind()), session))
+            found: T = place.run(lambda session: announced(session.connection(bind_arguments=self._bind()), session))
             return found
         with place.transaction() as session:
-            return work(session.connection(bind_arguments=self._bind()), session)
+            return announced(session.connection(bind_arguments=self._bind()), session)
 
     def _bind(self) -> Any:
         mapper = self._target.mapper

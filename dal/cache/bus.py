@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import select
 import socket
 import threading
@@ -25,6 +26,7 @@ from time import monotonic
 from typing import Any, Protocol
 
 from dal.cache.snapshot import CURRENT, Snapshot
+from dal.written import DELETED, bare
 
 __all__ = ["CHANNEL", "Bus", "Heard", "Listener", "message"]
 
@@ -35,6 +37,7 @@ _SPACING = 0.02
 _TICK = 1.0
 _LOCK_CLASS = 0x44_41_4C
 _MOST_BYTES = 7500
+_NAMES = re.compile(r'\s*[\w."$*]+\s*(,\s*[\w."$*]+\s*)*')
 _DOUBT = 60.0
 
 _SEND = "SELECT pg_notify(%s, %s || pg_current_snapshot()::text || '\"}'), pg_current_snapshot()::text"
@@ -82,7 +85,7 @@ class Listener(Protocol):
 
 def message(sender: str, tables: frozenset[str] | None) -> str:
     """Return the message of a commit that carries it itself."""
-    return json.dumps({"from": sender, "tables": _listed(tables)})
+    return _short(json.dumps({"from": sender, "tables": _listed(tables)}), sender)
 
 
 class Bus:
@@ -246,9 +249,7 @@ class Bus:
         self._listener.settled(_unlisted(tables), until, snapshot)
 
     def _notify(self, connection: Any, tables: frozenset[str]) -> Snapshot:
-        head = json.dumps({"from": self.sender, "tables": sorted(tables)})
-        if len(head.encode()) > _MOST_BYTES:
-            head = json.dumps({"from": self.sender, "tables": ["*"]})
+        head = _short(json.dumps({"from": self.sender, "tables": sorted(tables)}), self.sender)
         return Snapshot.of(connection.execute(_SEND, (CHANNEL, head[:-1] + ', "at": "')).fetchone()[1])
 
     def _hear(self, connection: Any, notices: list[Any]) -> None:
@@ -264,7 +265,7 @@ class Bus:
             elif "at" in told:
                 self._listener.heard(Heard(_unlisted(told["tables"]), Snapshot.of(told["at"])))
             elif "tables" in told:
-                unseen.update(told["tables"])
+                unseen.update(map(str, told["tables"]))
         if unseen:
             self._listener.heard(Heard(_unlisted(unseen), _snapshot(connection)))
 
@@ -300,23 +301,30 @@ class Bus:
             self._wake[0].recv(4096)
 
 
+def _short(told: str, sender: str) -> str:
+    """Return a message, or one that names any table where it is longer than PostgreSQL takes."""
+    return told if len(told.encode()) <= _MOST_BYTES else json.dumps({"from": sender, "tables": ["*"]})
+
+
 def _listed(tables: frozenset[str] | None) -> list[str]:
     return ["*"] if tables is None else sorted(tables)
 
 
 def _unlisted(tables: Any) -> frozenset[str] | None:
-    return None if "*" in tables else frozenset(map(str, tables))
+    names = frozenset(bare(str(each)) for each in tables)
+    return None if "*" in names else names
 
 
 def _read(payload: str) -> dict[str, Any]:
-    """Read a message; one that is not dal's own is a list of table names."""
+    """Read a message; one that is not dal's own is a list of table names, and means any table where it cannot be read."""
     try:
         told = json.loads(payload)
     except ValueError:
-        told = [name.strip() for name in payload.split(",")]
+        told = payload.split(",") if _NAMES.fullmatch(payload) else None
     if isinstance(told, dict) and (told.keys() & {"tables", "bye", "hello"}):
         return told
-    return {"tables": told if isinstance(told, list) and told else ["*"]}
+    names = told if isinstance(told, list) and told else ["*"]
+    return {"tables": [*names, *(f"{DELETED}{bare(str(name))}" for name in names)]}
 
 
 def _snapshot(connection: Any) -> Snapshot:

@@ -28,7 +28,7 @@ from dal.cache.single_flight import SingleFlight
 from dal.cache.sizes import ENTRY, TAG, size_of
 from dal.cache.snapshot import CURRENT, Snapshot
 from dal.cache.stats import CacheStats
-from dal.cache.tables import names_of
+from dal.cache.tables import names_of, with_deleted
 from dal.cache.watch import Watch, note
 from dal.own_statements import ask
 
@@ -187,7 +187,7 @@ class Cache:
         Raises:
             UsageError: One of them is no table.
         """
-        names = names_of(tables) if tables else None
+        names = with_deleted(names_of(tables)) if tables else None
         if within is None:
             self._shelf.committed(names, doubtful=False)
         else:

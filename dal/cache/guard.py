@@ -46,6 +46,11 @@ class Guard:
         self._floor: Snapshot | None = None
         self._unsettled: dict[str, int] = {}
 
+    @property
+    def size(self) -> int:
+        """How many names it holds; bounded, since text may name anything."""
+        return len(self._written) + len(self._floors) + len(self._own_floors) + len(self._unsettled)
+
     def spoil(self, tables: frozenset[str] | None) -> None:
         """Note a write of this process that was just committed; None means any table."""
         self.clock += 1
@@ -66,6 +71,8 @@ class Guard:
             if self._unsettled.get(table, until + 1) <= until:
                 del self._unsettled[table]
             _raise(self._own_floors, table, snapshot)
+        if len(self._own_floors) > _MOST_TABLES:
+            self._own_floors = {"*": snapshot}
 
     def raise_floor(self, tables: Iterable[str], snapshot: Snapshot) -> None:
         """Note a snapshot that sees what another process wrote."""

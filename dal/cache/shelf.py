@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from contextlib import suppress
 from time import monotonic
 
 from sqlalchemy import Connection
@@ -22,9 +21,11 @@ from dal.cache.memory import MemoryStore
 from dal.cache.settings import MemoryCache
 from dal.cache.snapshot import Snapshot
 from dal.cache.tables import with_cascades
-from dal.own_statements import ask, in_autocommit
+from dal.own_statements import ask
 
 __all__ = ["Shelf"]
+
+_FAILED = "25P02"
 
 
 class Shelf:
@@ -123,13 +124,17 @@ class Shelf:
     def committing(self, connection: Connection, tables: frozenset[str] | None) -> None:
         """Have a commit carry its message itself while the bus does not listen."""
         bus = self.bus
-        if bus is None or bus.listening or in_autocommit(connection):
+        if bus is None or bus.listening:
             return
-        with suppress(DBAPIError):
+        try:
             ask(connection, "SELECT pg_notify(%s, %s)", CHANNEL, message(bus.sender, tables))
+        except DBAPIError as error:
+            # A transaction that has failed commits nothing, so there is nothing to tell.
+            if getattr(error.orig, "sqlstate", None) != _FAILED:
+                raise
 
     def committed(self, tables: frozenset[str] | None, *, doubtful: bool) -> None:
-        """Drop what was written here, and tell the others."""
+        """Drop what was written here, and tell the others, which may know of more foreign keys."""
         spoiled = None if tables is None else with_cascades(tables)
         with self._lock:
             self._guard.spoil(spoiled)
@@ -138,7 +143,7 @@ class Shelf:
             if self.bus is not None:
                 until = self._guard.unsettle(["*"] if spoiled is None else spoiled)
         if self.bus is not None:
-            self.bus.tell(spoiled, until, doubtful=doubtful)
+            self.bus.tell(None if tables is None or spoiled is None else tables | spoiled, until, doubtful=doubtful)
 
     def began(self, floor: Snapshot, life: str) -> None:
         """Trust nothing of before; from now on everything is heard."""

@@ -56,4 +56,7 @@ class Snapshot:
 
     def covers(self, other: Snapshot) -> bool:
         """Tell whether all that another snapshot sees is seen here too."""
-        return self.following >= other.following and not any(other.sees(each) for each in self.running)
+        later = range(self.following, other.following)
+        if len(later) > len(other.running):
+            return False
+        return other.running.issuperset(later) and not any(other.sees(each) for each in self.running)

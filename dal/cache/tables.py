@@ -16,15 +16,15 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary, WeakSet
 
-from sqlalchemy import MetaData, Table
+from sqlalchemy import Insert, MetaData, Table, Update
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.elements import ColumnClause, TextClause
 
 from dal.cache import _internals
 from dal.errors import UsageError
-from dal.written import bare
+from dal.written import DELETED, bare
 
-__all__ = ["ALL", "NOTHING", "Touched", "names_of", "of_statement", "with_cascades"]
+__all__ = ["ALL", "NOTHING", "Touched", "names_of", "of_statement", "with_cascades", "with_deleted"]
 
 _READING = frozenset({"select", "with", "values", "table", "show", "explain", "("})
 _HARMLESS = frozenset(
@@ -36,6 +36,7 @@ _OPAQUE = frozenset(["call", "do", "execute", "exec", "load", "import", "prepare
 _WRITING = re.compile(
     r"\b(insert|update|delete|merge|replace|truncate|drop|alter|create|copy|into|refresh|grant|revoke|call|do|rename)\b"
 )
+_DELETING = re.compile(r"\b(delete|merge|replace|truncate|drop|copy|call|do)\b")
 _LOCKING = re.compile(r"\bfor\s+(no\s+key\s+)?update\b")
 _ALSO = re.compile(r"\b(cascade|schema|database|owned)\b")
 _NOISE = re.compile(r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'", re.DOTALL)
@@ -43,7 +44,10 @@ _WORD = re.compile(r'"((?:[^"]|"")+)"|`([^`]+)`|([^\W\d][\w$]*)')
 
 
 class Touched(NamedTuple):
-    """The names of the tables a statement reads and writes; None where that can be any."""
+    """The names of the tables a statement reads and writes; None where that can be any.
+
+    A name is written once more with `DELETED` before it where rows may be gone.
+    """
 
     reads: frozenset[str] | None
     writes: frozenset[str] | None
@@ -69,7 +73,7 @@ def of_statement(context: Any, statement: str) -> Touched:
     named = context.execution_options.get("tables") if context.execution_options else None
     if named is not None:
         names = names_of([named] if isinstance(named, str) else named)
-        return Touched(names, _NONE if _only_reads(context, statement) else names)
+        return Touched(names, _NONE if _only_reads(context, statement) else with_deleted(names))
     compiled = context.compiled
     if compiled is None or context.isddl:
         return of_text(statement)
@@ -107,7 +111,13 @@ def of_text(sql: str) -> Touched:
         return NOTHING
     if first in _OPAQUE or _ALSO.search(plain):
         return ALL
-    return Touched(_NONE, _words(sql))
+    names = _words(sql)
+    return Touched(_NONE, with_deleted(names) if _DELETING.search(plain) else names)
+
+
+def with_deleted(names: Iterable[str]) -> frozenset[str]:
+    """Return names with the marks that say that rows may be gone."""
+    return frozenset(mark for name in names for mark in (name, DELETED + name))
 
 
 def names_of(tables: Iterable[Any]) -> frozenset[str]:
@@ -130,14 +140,22 @@ def names_of(tables: Iterable[Any]) -> frozenset[str]:
     return frozenset(found)
 
 
-def with_cascades(names: Iterable[str]) -> frozenset[str]:
-    """Return tables with those whose rows the database changes along, by the foreign keys of the tables seen so far."""
-    found, waiting = set(names), list(names)
+def with_cascades(marks: Iterable[str]) -> frozenset[str]:
+    """Return the tables that were written, with those whose rows the database changed along.
+
+    Args:
+        marks: Names, some with `DELETED` before them: of these the foreign keys are followed, as far as they are known here.
+    """
+    found = {mark for mark in marks if not mark.startswith(DELETED)}
+    waiting = [mark.removeprefix(DELETED) for mark in marks if mark.startswith(DELETED)]
     followers = _followers() if waiting else {}
+    followed: set[str] = set()
     while waiting:
-        new = followers.get(waiting.pop(), _NONE) - found
-        found |= new
-        waiting += new
+        name = waiting.pop()
+        if name not in followed:
+            followed.add(name)
+            found |= followers.get(name, _NONE)
+            waiting += followers.get(name, _NONE)
     return frozenset(found)
 
 
@@ -152,7 +170,7 @@ def _followers() -> dict[str, frozenset[str]]:
         for metadata in list(_metadata):
             for table in list(metadata.tables.values()):
                 for key in table.foreign_keys:
-                    if key.ondelete or key.onupdate:
+                    if key.ondelete:
                         target = bare(key.target_fullname.rpartition(".")[0])
                         found.setdefault(target, set()).add(bare(table.name))
         _known_followers = (size, {name: frozenset(names) for name, names in found.items()})
@@ -188,7 +206,15 @@ def _targets(dml: Any) -> set[str]:
     for element in visitors.iterate(dml.table):
         if isinstance(element, Table):
             found |= _named(element)
-    return found
+            if isinstance(dml, Update):
+                found |= _moved_along(element)
+    return found if isinstance(dml, (Insert, Update)) else set(with_deleted(found))
+
+
+def _moved_along(table: Table) -> set[str]:
+    """Return the tables with a foreign key that follows a changed key of this one."""
+    others = list(table.metadata.tables.values())
+    return {bare(other.name) for other in others for key in other.foreign_keys if key.onupdate and key.references(table)}
 
 
 def _named(table: Table) -> set[str]:

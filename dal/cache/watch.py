@@ -100,9 +100,12 @@ class Watch:
 
     def _done(self, connection: Connection, cursor: Any, statement: str, values: Any, context: Any, many: bool) -> None:
         written = connection.info.get(WRITTEN)
-        dialect = connection.dialect
-        if written and (_in_autocommit(dialect, connection.connection) or _ends_a_transaction(dialect, statement)):
+        if not written:
+            return
+        autocommit = _in_autocommit(connection.dialect, connection.connection)
+        if autocommit:
             self._writes.committing(connection, _named(written))
+        if autocommit or _ends_a_transaction(connection.dialect, statement):
             del connection.info[WRITTEN]
             self._writes.committed(_named(written), doubtful=False)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ from sqlalchemy import create_engine, delete, insert, select, text, update
 from sqlalchemy.engine import URL
 from sqlalchemy.orm import Session, selectinload
 
-from dal import Database, MemoryCache, UsageError
+from dal import BulkWriter, Database, MemoryCache, UsageError
 from tests.cache.conftest import Reader, as_awaited, stats
 from tests.cache.models import Author, Book, Note, authors
 from tests.database.doors import Door
@@ -290,6 +291,20 @@ def test_tables_spoiled_within_a_transaction(url: URL) -> None:
         with db.engine.begin() as connection:
             db.cache.spoil("authors", within=connection)
         assert not db.cache.has("key")
+
+
+def test_bulk_writers_are_seen(db: Door) -> None:
+    read = Reader(db, authors)
+    new = [{"id": 70 + each, "name": "new", "token": uuid.uuid4(), "options": {}} for each in range(3)]
+
+    def write(session: Session) -> None:
+        BulkWriter(session, Author).insert(new)
+        assert read_kept(db)
+
+    read()
+    db.run(write)
+    assert len(read()) == 7
+    assert read.loads == 2
 
 
 def test_a_table_may_name_others(url: URL) -> None:
