@@ -290,7 +290,8 @@ class BulkWriter(Generic[T]):
             FileError: The file is damaged, in another encoding, or not the one the checkpoint is of.
             UsageError: The fields are not the attributes.
         """
-        from dal.bulk.files.load import LoadOptions, load
+        from dal.bulk.files.load import load
+        from dal.bulk.files.options import LoadOptions
 
         options = LoadOptions(
             format=format,

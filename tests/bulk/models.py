@@ -43,6 +43,19 @@ class User(Base):
     double: Mapped[int | None] = mapped_column(Computed("age * 2"))
 
 
+class Guest(Base):
+    """As a User, with nothing that Python gives."""
+
+    __tablename__ = "guests"
+    __table_args__ = (CheckConstraint("age < 200", name="guests_age"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    email: Mapped[str] = mapped_column("e mail", String(60), unique=True)
+    age: Mapped[int | None]
+    plan: Mapped[str] = mapped_column(String(20), server_default="free")
+    city_id: Mapped[int | None] = mapped_column(ForeignKey("cities.id"))
+
+
 class Seat(Base):
     __tablename__ = "Seat s"
 

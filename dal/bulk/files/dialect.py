@@ -110,7 +110,8 @@ def detected(sample: str, given: CsvDialect, known: Callable[[str], bool]) -> Cs
         known: Tells whether a field of the first line names something of the mapping.
     """
     lines = sample.splitlines()[:_SAMPLE]
-    quotes = [given.quote] if given.quote else [quote for quote in _QUOTES if quote == '"' or _wraps(quote, lines)]
+    # Of what scores alike the first counts: a quote that is seen before one that is only usual.
+    quotes = [given.quote] if given.quote else [*(quote for quote in _QUOTES if _wraps(quote, lines)), '"']
     choices = [
         replace(given, delimiter=delimiter, quote=quote, escape=given.escape or _escape(quote, sample))
         for delimiter in ([given.delimiter] if given.delimiter else _DELIMITERS)

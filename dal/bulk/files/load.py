@@ -8,8 +8,8 @@ is one, together with the checkpoint that says so.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Protocol
 
 from sqlalchemy import Connection
@@ -19,50 +19,24 @@ from sqlalchemy.orm import Session
 from dal.bulk.checkpoint import Checkpoint, Place
 from dal.bulk.context import Context
 from dal.bulk.files.columnar import ArrowRows
+from dal.bulk.files.counts import Counts
 from dal.bulk.files.csv_file import CsvFile, Span
-from dal.bulk.files.dialect import CsvDialect
-from dal.bulk.files.header import Columns, refuse_missing
+from dal.bulk.files.header import refuse_missing
 from dal.bulk.files.loader import Loader
-from dal.bulk.files.located import Located
+from dal.bulk.files.options import LoadOptions
 from dal.bulk.files.progress import FileProgress, Tell, telling
 from dal.bulk.files.raw import RawCopy, send, why_not_raw
-from dal.bulk.files.source import BLOCK, FORMATS, Format, Readable, Source
+from dal.bulk.files.source import BLOCK, Readable, Source
 from dal.bulk.files.typed import CsvRows, JsonRows, Lines
-from dal.bulk.files.validation import Validate
 from dal.bulk.refusal import Refused, of_error
 from dal.bulk.result import BulkResult, Rejected
 from dal.bulk.scope import Scope
-from dal.bulk.sinks import Sink
-from dal.bulk.target import Attribute, Target
+from dal.bulk.target import Target
 from dal.errors import RowError, UsageError
 
-__all__ = ["LoadOptions", "load"]
+__all__ = ["load"]
 
 _PART = 4 * BLOCK
-_NOWHERE = Sink(None)
-_START = Place()
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoadOptions:
-    """What a caller says of a load; see `BulkWriter.load`."""
-
-    format: Format | None = None
-    columns: Columns | None = None
-    header: bool | None = None
-    dialect: CsvDialect | None = None
-    key: tuple[Attribute, ...] | None = None
-    validate: Validate | None = None
-    rejecting: bool = False
-    rejects: Sink = _NOWHERE
-    max_rejected: int | None = None
-    progress: bool | Tell | None = None
-    resume: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.format is not None and self.format not in FORMATS.values():
-            known = ", ".join(sorted(set(FORMATS.values())))
-            raise UsageError(f"format={self.format!r} is not known", hint=f"one of {known}")
 
 
 Loaders = Callable[[Connection, Session | None], Loader]
@@ -97,64 +71,6 @@ def load(given: Readable, options: LoadOptions, scope: Scope, target: Target, lo
     return replace(counts.result(), seconds=time.perf_counter() - started)
 
 
-class _Counts:
-    """What a load has done so far, and the rows it has set aside."""
-
-    def __init__(self, options: LoadOptions, name: str, target: Target, *, before: Place = _START) -> None:
-        self._options, self._name, self._target, self._before = options, name, target, before
-        self.located = Located(name, target.name, whole=options.resume is None)
-        self.inserted = self.updated = self.unchanged = 0
-        self.rejected: list[Rejected] = []
-
-    @property
-    def rows(self) -> int:
-        """Rows written."""
-        return self.inserted + self.updated + self.unchanged
-
-    @property
-    def seen(self) -> int:
-        """Records handled, in this run and before it."""
-        return self._before.rows + self._before.rejected + self.rows + len(self.rejected)
-
-    def reject(self, rejected: Rejected, orig: BaseException | None = None) -> None:
-        """Set a row aside, or end the load."""
-        if not self._options.rejecting:
-            raise self.located.error(rejected, orig)
-        self.rejected.append(rejected)
-        most = self._options.max_rejected
-        if most is not None and len(self.rejected) > most:
-            raise self.located.error(rejected, orig, more_than=most)
-
-    def add(self, result: BulkResult) -> None:
-        """Add what writing rows has come to."""
-        self.inserted += result.inserted
-        self.updated += result.updated
-        self.unchanged += result.unchanged
-
-    def result(self) -> BulkResult:
-        """Return it."""
-        return BulkResult(
-            inserted=self.inserted,
-            updated=self.updated,
-            unchanged=self.unchanged,
-            rejected=sorted(self.rejected, key=lambda each: each.line or 0),
-        )
-
-    def begin(self, place: Place) -> _Counts:
-        """Return the counts of one part, which may be done again."""
-        return _Counts(self._options, self._name, self._target, before=place)
-
-    def join(self, part: _Counts) -> None:
-        """Add those of a part that is committed."""
-        self.add(part.result())
-        self.rejected += part.rejected
-
-    def progress(self, source: Source, sent: int = 0) -> FileProgress:
-        """Return how far it is."""
-        rejected = self._before.rejected + len(self.rejected)
-        return FileProgress(done=source.done, total=source.size, rows=self.seen + sent, rejected=rejected)
-
-
 class _Parts(Protocol):
     def parts(self, position: int, line: int) -> Iterator[Lines]: ...
 
@@ -180,11 +96,11 @@ class _Opened:
             refuse_missing(target, self.rows.attributes, source.name)
 
 
-def _whole(source: Source, options: LoadOptions, scope: Scope, target: Target, loaders: Loaders, tell: Tell | None) -> _Counts:
+def _whole(source: Source, options: LoadOptions, scope: Scope, target: Target, loaders: Loaders, tell: Tell | None) -> Counts:
     """Load all of a file in one transaction."""
 
-    def once(connection: Connection, session: Session | None) -> _Counts:
-        counts = _Counts(options, source.name, target)
+    def once(connection: Connection, session: Session | None) -> Counts:
+        counts = Counts(options, source.name, target)
         source.rewind()
         opened = _Opened(source, options, target, connection, BLOCK)
         loader = loaders(connection, session)
@@ -193,12 +109,13 @@ def _whole(source: Source, options: LoadOptions, scope: Scope, target: Target, l
                 _write_rows(lines, loader, options, counts)
                 _tell(tell, counts.progress(source))
         elif options.rejecting:
-            raw = RawCopy(loader.context(), opened.csv, counts.reject)
+            raw = _raw(opened, loader, options, counts)
             for span in opened.csv.spans():
-                counts.inserted += raw.write(span, counts.seen)
+                _write_span(span, raw, counts)
                 _tell(tell, counts.progress(source))
         else:
             _stream(source, opened.csv, loader.context(), counts, tell)
+        counts.rejected.sort(key=_line)
         options.rejects.inside(counts.rejected, connection)
         return counts
 
@@ -207,7 +124,7 @@ def _whole(source: Source, options: LoadOptions, scope: Scope, target: Target, l
     return counts
 
 
-def _stream(source: Source, file: CsvFile, context: Context, counts: _Counts, tell: Tell | None) -> None:
+def _stream(source: Source, file: CsvFile, context: Context, counts: Counts, tell: Tell | None) -> None:
     """Send a whole file by one COPY."""
     raw = RawCopy(context, file, None)
     sent = 0
@@ -226,15 +143,13 @@ def _stream(source: Source, file: CsvFile, context: Context, counts: _Counts, te
     counts.inserted += copying.rows
 
 
-def _resumed(
-    source: Source, options: LoadOptions, scope: Scope, target: Target, loaders: Loaders, tell: Tell | None
-) -> _Counts:
+def _resumed(source: Source, options: LoadOptions, scope: Scope, target: Target, loaders: Loaders, tell: Tell | None) -> Counts:
     """Load what is left of a file, each part in a transaction that moves the checkpoint on."""
     checkpoint = Checkpoint(str(options.resume))
     checkpoint.prepare(scope)
     fingerprint = source.fingerprint()
     place = scope.run(lambda connection, session: checkpoint.start(connection, fingerprint), again=True)
-    counts = _Counts(options, source.name, target, before=place)
+    counts = Counts(options, source.name, target, before=place)
     if place.finished:
         return counts
     opened: _Opened = scope.run(lambda connection, session: _Opened(source, options, target, connection, _PART), again=True)
@@ -253,15 +168,14 @@ def _one_part(
     scope: Scope,
     loaders: Loaders,
     checkpoint: Checkpoint,
-    counts: _Counts,
+    counts: Counts,
 ) -> Place:
-    def once(connection: Connection, session: Session | None) -> tuple[_Counts, Place]:
+    def once(connection: Connection, session: Session | None) -> tuple[Counts, Place]:
         checkpoint.hold(connection, place)
         own = counts.begin(place)
         loader = loaders(connection, session)
         if isinstance(part, Span):
-            assert opened.csv is not None
-            _write_span(part, RawCopy(loader.context(), opened.csv, own.reject if options.rejecting else None), own)
+            _write_span(part, _raw(opened, loader, options, own), own)
         else:
             _write_rows(part, loader, options, own)
         after = replace(
@@ -271,6 +185,7 @@ def _one_part(
             rows=place.rows + own.rows,
             rejected=place.rejected + len(own.rejected),
         )
+        own.rejected.sort(key=_line)
         options.rejects.inside(own.rejected, connection)
         checkpoint.advance(connection, after)
         return own, after
@@ -287,28 +202,65 @@ def _parts(opened: _Opened, place: Place) -> Iterator[Span | Lines]:
     return opened.rows.parts(place.position, place.line)
 
 
-def _write_span(span: Span, raw: RawCopy, counts: _Counts) -> None:
+def _raw(opened: _Opened, loader: Loader, options: LoadOptions, counts: Counts) -> RawCopy:
+    """Return the COPY of a file; where it meets too many bad rows, they are read and sifted by the writer of rows."""
+    assert opened.csv is not None
+    rows = opened.rows
+
+    def rest(records: list[bytes], lines: list[int], positions: list[int]) -> None:
+        assert isinstance(rows, CsvRows)
+        found = rows.of_records(records, lines, Lines())
+        _write_rows(found, loader, options, counts, at=dict(zip(lines, positions, strict=True)))
+
+    if not options.rejecting:
+        return RawCopy(loader.context(), opened.csv)
+    return RawCopy(loader.context(), opened.csv, counts.reject, rest)
+
+
+def _write_span(span: Span, raw: RawCopy, counts: Counts) -> None:
     try:
-        counts.inserted += raw.write(span, counts.seen)
+        rows = raw.write(span, counts.seen)
     except Refused as refused:
         raise counts.located.of_span(refused, span, raw) from refused
+    counts.inserted += rows
 
 
-def _write_rows(lines: Lines, loader: Loader, options: LoadOptions, counts: _Counts) -> None:
-    """Write the rows of a part, and set aside what was refused before and by the database."""
+def _write_rows(
+    lines: Lines, loader: Loader, options: LoadOptions, counts: Counts, at: Mapping[int, int] | None = None
+) -> None:
+    """Write the rows of a part, and set aside what was refused before and by the database.
+
+    Args:
+        lines: The rows, and what was refused before.
+        loader: Writes them.
+        options: What the caller says.
+        counts: Takes what becomes of them.
+        at: The position of each line; by default they follow what was seen so far.
+    """
     base = counts.seen
-    places = sorted([*lines.lines, *(each.line or 0 for each in lines.refused)]) if lines.refused else lines.lines
     if lines.refused and not options.rejecting:
-        counts.reject(lines.refused[0])
+        first = lines.refused[0]
+        counts.reject(replace(first, position=_positions(lines, base)[first.line or 0]))
     try:
         result = loader.write(lines.rows, key=options.key, rejecting=options.rejecting)
     except RowError as error:
-        raise counts.located.again(error, lines.lines[error.position], base + error.position) from error
+        line = lines.lines[error.position]
+        raise counts.located.again(error, line, _positions(lines, base)[line]) from error
     counts.add(result)
     refused = [*lines.refused, *(replace(each, line=lines.lines[each.position]) for each in result.rejected)]
-    at = {line: index for index, line in enumerate(places)} if refused else {}
-    for each in sorted(refused, key=lambda each: each.line or 0):
-        counts.reject(replace(each, position=base + at[each.line or 0]))
+    at = at or (_positions(lines, base) if refused else {})
+    for each in sorted(refused, key=_line):
+        counts.reject(replace(each, position=at[each.line or 0]))
+
+
+def _line(rejected: Rejected) -> int:
+    return rejected.line or 0
+
+
+def _positions(lines: Lines, base: int) -> Mapping[int, int]:
+    """Return the position of each line of a part, by its order among the rows and what was refused of it."""
+    places = sorted([*lines.lines, *(each.line or 0 for each in lines.refused)])
+    return {line: base + index for index, line in enumerate(places)}
 
 
 def _tell(tell: Tell | None, progress: FileProgress) -> None:

@@ -67,10 +67,17 @@ class RawCopy:
         context: The call.
         file: The file.
         reject: Called with each row that is refused; where it is None, the first refusal ends the load.
+        rest: Called with records, their lines and their positions, once so many were refused that COPY is no way any more.
     """
 
-    def __init__(self, context: Context, file: CsvFile, reject: Callable[[Rejected], None] | None) -> None:
-        self._context, self.file, self.reject = context, file, reject
+    def __init__(
+        self,
+        context: Context,
+        file: CsvFile,
+        reject: Callable[[Rejected], None] | None = None,
+        rest: Callable[[list[bytes], list[int], list[int]], None] | None = None,
+    ) -> None:
+        self._context, self.file, self.reject, self._rest = context, file, reject, rest
         self._names = [name for name in file.header.names if name is not None]
         self.plan: ColumnPlan = context.plan(self._names)
         self.statement = file.copy(context.table(), context.quoted(planned.column for planned in self.plan.columns))
@@ -120,15 +127,29 @@ class RawCopy:
     def _isolated(self, span: Span, position: int) -> int:
         attempt = _Records(self, self.file, self.file.records(span))
         lines = list(accumulate((lines_of(record) for record in attempt.records), initial=span.line))
-        bad = 0
+        elsewhere: set[int] = set()
 
         def reject(index: int, refused: Refused) -> None:
-            nonlocal bad
-            bad += 1
+            elsewhere.add(index)
             self._reject(attempt.records[index], refused, position=position + index, line=lines[index])
 
-        isolate(self._context.wire, attempt, reject, immediate=self._context.facts().deferred)
-        return len(attempt) - bad
+        def rest(places: Sequence[int]) -> None:
+            assert self._rest is not None
+            elsewhere.update(places)
+            self._rest(
+                [attempt.records[place] for place in places],
+                [lines[place] for place in places],
+                [position + place for place in places],
+            )
+
+        isolate(
+            self._context.wire,
+            attempt,
+            reject,
+            immediate=self._context.facts().deferred,
+            rest=None if self._rest is None else rest,
+        )
+        return len(attempt) - len(elsewhere)
 
     def _reject(self, record: bytes, refused: Refused, *, position: int, line: int) -> None:
         assert self.reject is not None

@@ -39,10 +39,10 @@ def fields_of(delimiter: str, quote: str, escape: str | None, null: str = "") ->
     inner = rf"(?:[^{q}{e}]|{e}{q}|{e}{e})*+" if escape else rf"(?:[^{q}]|{q}{q})*+"
     field = re.compile(rf"((?:[^{q}{d}]|{q}{inner}{q}?)*+)(?:{d}|$)", re.DOTALL)
     part = re.compile(rf"{q}({inner}){q}?", re.DOTALL)
-    mark = escape or quote
+    escaped = re.compile(rf"{e}([{q}{e}])")
 
     def bare(text: str) -> str:
-        return part.sub(lambda found: found[1].replace(mark + quote, quote).replace(mark * 2, mark), text)
+        return part.sub(lambda found: escaped.sub(r"\1", found[1]), text)
 
     def cut(record: str) -> list[str | None]:
         if quote not in record:

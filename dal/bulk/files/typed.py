@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
 from dal.bulk.files.csv_file import CsvFile, Span
@@ -96,8 +97,19 @@ class CsvRows:
 
     def read(self, span: Span) -> Lines:
         """Return the rows of a span."""
-        found = Lines(end=span.end, next_line=span.next_line)
-        records = self._records(span, found)
+        records = self._file.records(span)
+        lines = accumulate((lines_of(record) for record in records), initial=span.line)
+        return self.of_records(records, list(lines)[:-1], Lines(end=span.end, next_line=span.next_line))
+
+    def of_records(self, given: Sequence[bytes], lines: Sequence[int], found: Lines) -> Lines:
+        """Return the rows of records.
+
+        Args:
+            given: The records.
+            lines: The line of each.
+            found: Takes what is refused, and the rows.
+        """
+        records = self._fields(given, lines, found)
         values = self._all_at_once([fields for _, fields in records])
         if values is None:
             for line, fields in records:
@@ -108,10 +120,9 @@ class CsvRows:
             found.lines = [line for line, _ in records]
         return found if self._check is None else validated(found, self._check)
 
-    def _records(self, span: Span, found: Lines) -> list[tuple[int, Sequence[str | None]]]:
+    def _fields(self, given: Sequence[bytes], lines: Sequence[int], found: Lines) -> list[tuple[int, Sequence[str | None]]]:
         records = []
-        line = span.line
-        for record in self._file.records(span):
+        for record, line in zip(given, lines, strict=True):
             try:
                 fields = self._file.fields(record)
                 if len(fields) != len(self._names):
@@ -120,7 +131,6 @@ class CsvRows:
                 found.refuse(line, error, record)
             else:
                 records.append((line, fields))
-            line += lines_of(record)
         return records
 
     def _all_at_once(self, records: list[Sequence[str | None]]) -> list[tuple[Any, ...]] | None:
