@@ -33,6 +33,8 @@ if TYPE_CHECKING:
         DalError,
         DeadlineExceeded,
         FileError,
+        JobCancelled,
+        JobFailed,
         MissingExtra,
         MultipleFound,
         NotAwaited,
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
         UsageError,
         WorkerLost,
     )
+    from dal.jobs import Progress, current_job
     from dal.loading import AllowList, NotLoadedWarning, Policy, batched, eager, hybrid, lazy, strict, using_policy
     from dal.paging import Page, Total, using_cursors
     from dal.pipeline import Aggregate, BuildIndexes, Pipeline, PipelineReport, read_csv, read_jsonl, read_parquet, read_select
@@ -122,6 +125,8 @@ __all__ = [
     "FileProgress",
     "Flow",
     "Invalidations",
+    "JobCancelled",
+    "JobFailed",
     "JsonLines",
     "MemoryCache",
     "MissingExtra",
@@ -141,6 +146,7 @@ __all__ = [
     "PoolStats",
     "PoolTimeout",
     "Position",
+    "Progress",
     "QueueFull",
     "RedisCache",
     "RedisStream",
@@ -164,6 +170,7 @@ __all__ = [
     "batched",
     "collect_of",
     "count_of",
+    "current_job",
     "detect",
     "distinct_of",
     "eager",
@@ -230,6 +237,8 @@ _HOMES = {
         "DalError",
         "DeadlineExceeded",
         "FileError",
+        "JobCancelled",
+        "JobFailed",
         "MissingExtra",
         "MultipleFound",
         "NotAwaited",
@@ -247,6 +256,10 @@ _HOMES = {
         "UnsupportedError",
         "UsageError",
         "WorkerLost",
+    ),
+    "dal.jobs": (
+        "Progress",
+        "current_job",
     ),
     "dal.loading": (
         "AllowList",

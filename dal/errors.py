@@ -20,6 +20,8 @@ __all__ = [
     "DalError",
     "DeadlineExceeded",
     "FileError",
+    "JobCancelled",
+    "JobFailed",
     "MissingExtra",
     "MultipleFound",
     "NPlusOneFound",
@@ -248,6 +250,27 @@ class RowConflict(RowError, exc.IntegrityError):
 
 class FileError(DalError, ValueError):
     """A file is not what its name or the call says: damaged, in another encoding, cut short, or changed since."""
+
+
+# The work itself: a background job did not come to its end.
+
+
+class JobFailed(DalError):
+    """A background job failed for good.
+
+    Args:
+        message: The job, and the type and message of its last error.
+        hint: What to do.
+        traceback: Where it happened in the worker, as text.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", traceback: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.traceback = traceback
+
+
+class JobCancelled(DalError):
+    """A background job was called off before it came to its end."""
 
 
 # Time: it did not end within its bound.

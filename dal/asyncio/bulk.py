@@ -19,6 +19,7 @@ from dal.bulk.writer import BulkWriter, Duplicates, OnError
 if TYPE_CHECKING:
     from dal.asyncio.database import AsyncDatabase
     from dal.bulk.files import Columns, CsvDialect, FileProgress, Format, Readable, Validate, Writable
+    from dal.bulk.files.options import OnPart
 
 __all__ = ["AsyncBulkWriter"]
 
@@ -149,6 +150,7 @@ class AsyncBulkWriter(Generic[T]):
         max_rejected: int | None = None,
         progress: bool | Callable[[FileProgress], object] | None = None,
         resume: str | None = None,
+        on_part: OnPart | None = None,
     ) -> BulkResult:
         """Load a file; see `BulkWriter.load`. Reading it blocks the event loop for as long as a block takes."""
         return await run_sync(
@@ -165,6 +167,7 @@ class AsyncBulkWriter(Generic[T]):
             max_rejected=max_rejected,
             progress=progress,
             resume=resume,
+            on_part=on_part,
         )
 
     async def dump(

@@ -42,6 +42,7 @@ from dal.loading import Policy
 if TYPE_CHECKING:
     from dal.asyncio.cache import AsyncCache
     from dal.asyncio.changes import AsyncChanges
+    from dal.asyncio.jobs import AsyncJobs
     from dal.asyncio.pager import AsyncPager, AsyncPrefetcher
     from dal.asyncio.parallel import AsyncParallel
     from dal.cache import MemoryCache, RedisCache, TieredCache
@@ -120,6 +121,7 @@ class AsyncDatabase:
         self._session_options = options
         self._replica: AsyncReplica | None = None
         self._streams: Streams | None = None
+        self._jobs: AsyncJobs | None = None
         self._server: Any = None
         self._closed = False
         self._pooled = pgbouncer
@@ -239,6 +241,31 @@ class AsyncDatabase:
                 key=key,
             )
         )
+
+    @property
+    def jobs(self) -> AsyncJobs:
+        """Durable background work; see `Database.jobs`."""
+        from dal.asyncio.jobs import AsyncJobs
+        from dal.jobs import Jobs
+
+        if self._jobs is None:
+            self._jobs = AsyncJobs(Jobs(self.engine.sync_engine, self.url, self._run_sync))
+        return self._jobs
+
+    @asynccontextmanager
+    async def worker(
+        self, *, concurrency: int = 1, queues: Sequence[str] | None = None, grace: Duration = 30.0
+    ) -> AsyncIterator[None]:
+        """Run background jobs inside an `async with` block, in threads on a `Database` of their own."""
+        from dal.database import Database
+
+        with Database(replace(self.config, url=self.url.set(drivername="postgresql+psycopg"))) as db:
+            worker = db.worker(concurrency=concurrency, queues=queues, grace=grace)
+            await asyncio.to_thread(worker.__enter__)
+            try:
+                yield
+            finally:
+                await asyncio.to_thread(worker.__exit__, None, None, None)
 
     def session(self) -> AsyncSession:
         """Make an AsyncSession of SQLAlchemy's; the caller commits."""
@@ -418,6 +445,8 @@ class AsyncDatabase:
         if self._streams is not None:
             for each in self._streams.running():
                 await each.close()
+        if self._jobs is not None:
+            await self._jobs.close()
         if self._replica is not None:
             await run_sync(self._replica.close)
         await run_sync(close_engine, self.engine.sync_engine)
@@ -446,6 +475,10 @@ class AsyncDatabase:
     def _open(self) -> None:
         if self._closed:
             raise UsageError(f"{self!r} is closed", hint="open a new AsyncDatabase, or close it later")
+
+    def _run_sync(self, work: Callable[[Session], _T]) -> _T:
+        """Run a function as a unit of work, inside what `run_sync` runs."""
+        return self.unit().unit.run(work)
 
     def _sync_session(self) -> Session:
         session = self.session()

@@ -39,6 +39,7 @@ from dal.errors import UsageError
 if TYPE_CHECKING:
     from dal.bulk.files import Columns, CsvDialect, FileProgress, Format, Readable, Validate, Writable
     from dal.bulk.files.loader import Loader
+    from dal.bulk.files.options import OnPart
 
 __all__ = ["BulkWriter", "OnError"]
 
@@ -263,6 +264,7 @@ class BulkWriter(Generic[T]):
         max_rejected: int | None = None,
         progress: bool | Callable[[FileProgress], object] | None = None,
         resume: str | None = None,
+        on_part: OnPart | None = None,
     ) -> BulkResult:
         """Load a file: CSV, JSON lines, Parquet or Arrow, packed with gzip or zstandard or not.
 
@@ -281,6 +283,7 @@ class BulkWriter(Generic[T]):
             progress: True for a bar on the terminal, or a function that is called with a `FileProgress`.
             resume: The name of a checkpoint: each part of the file is committed with it, and an interrupted load goes on
                 where it ended; see `dal.bulk.checkpoint`. By default the whole file is one transaction.
+            on_part: With `resume`: called in the transaction of each part, with its connection and what the part has done.
 
         Returns:
             What was done.
@@ -305,6 +308,7 @@ class BulkWriter(Generic[T]):
             max_rejected=max_rejected,
             progress=progress,
             resume=resume,
+            on_part=on_part,
         )
         return load(file, options, self._scope, self.target, self._loader)
 

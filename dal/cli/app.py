@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from dal.cli import check, demo, export, import_, migrate, pool
+from dal.cli import check, demo, export, import_, migrate, pool, worker
 
 __all__ = ["app"]
 
@@ -15,6 +15,7 @@ app.command("check")(check.check)
 app.command("pool")(pool.pool)
 app.command("import")(import_.import_)
 app.command("export")(export.export)
+app.command("worker")(worker.worker)
 app.add_typer(migrate.app, name="migrate")
 
 

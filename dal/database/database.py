@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from dal.cache import Cache, MemoryCache, RedisCache, TieredCache
     from dal.cache.cache import Form
     from dal.database.health import Health
+    from dal.jobs import Jobs, Worker
     from dal.paging import Totals
     from dal.parallel import Parallel, Progress
     from dal.parallel.split import Split
@@ -106,6 +107,7 @@ class Database:
         self._lock = threading.Lock()
         self._replica: Replica | None = None
         self._streams: Streams | None = None
+        self._jobs: Jobs | None = None
         self._server: Any = None
         self._closed = False
         self._pooled = pgbouncer
@@ -277,6 +279,34 @@ class Database:
             form=form,
             key=key,
         )
+
+    @property
+    def jobs(self) -> Jobs:
+        """Durable background work: `db.jobs.submit(...)`, `db.jobs.import_file(...)`; see `dal.jobs`."""
+        from dal.jobs import Jobs
+
+        self._open()
+        with self._lock:
+            if self._jobs is None:
+                self._jobs = Jobs(self.engine, self.url, self.run)
+            return self._jobs
+
+    def worker(self, *, concurrency: int = 1, queues: Sequence[str] | None = None, grace: Duration = 30.0) -> Worker:
+        """Make a worker for this process that runs background jobs inside a `with` block; `dal worker` is one of its own.
+
+        Args:
+            concurrency: How many jobs run at the same time, each in a thread.
+            queues: The queues whose jobs it runs; all by default.
+            grace: How long running jobs have to end when the block ends.
+
+        Raises:
+            UsageError: `concurrency` is less than 1, or the database is closed.
+            MissingExtra: `dal[jobs]` is not installed.
+        """
+        from dal.jobs import Worker
+
+        self._open()
+        return Worker(self, self.engine, self.url, concurrency=concurrency, queues=queues, grace=grace)
 
     def session(self) -> Session:
         """Make a session of SQLAlchemy's; the caller commits.
@@ -615,6 +645,8 @@ class Database:
             self._cache.close()
         if self._streams is not None:
             self._streams.close()
+        if self._jobs is not None:
+            self._jobs.close()
         if self._replica is not None:
             self._replica.close()
         close_engine(self.engine)

@@ -16,7 +16,7 @@ from dal.config import DatabaseConfig
 from dal.database.engines import check_driver, errors_of_creation, explain_connect_error
 from dal.migrations.lock import exclusive
 
-__all__ = ["connection", "open_engine"]
+__all__ = ["connection", "include_object", "open_engine"]
 
 # The name Alembic's own documentation uses for a connection handed to env.py.
 HANDED_OVER = "connection"
@@ -27,6 +27,26 @@ _SYNC = {
     "postgresql+asyncpg": "postgresql+psycopg",
     "sqlite+aiosqlite": "sqlite",
 }
+
+
+_NOT_THE_MODELS = ("dal_", "procrastinate_")
+
+
+def include_object(thing: object, name: str | None, kind: str, reflected: bool, compare_to: object) -> bool:
+    """Leave out the tables that dal and its job queue make for themselves: no migration shall drop them.
+
+    For `context.configure(include_object=include_object)`; the arguments are Alembic's.
+
+    Returns:
+        False for a table that is in the database, not in the models, and named `dal_...` or `procrastinate_...`.
+
+    Example:
+        >>> include_object(None, "dal_jobs", "table", True, None)
+        False
+        >>> include_object(None, "orders", "table", True, None)
+        True
+    """
+    return not (kind == "table" and reflected and compare_to is None and (name or "").startswith(_NOT_THE_MODELS))
 
 
 @contextmanager

@@ -81,6 +81,18 @@ def test_check_says_what_differs(application: Application) -> None:
     assert Difference("remove_table", "table users is in the database, not in the models") in migrations.check()
 
 
+def test_what_dal_makes_for_itself_is_no_difference(application: Application) -> None:
+    migrations = Migrations(application.url)
+    migrations.new("create users")
+    migrations.up()
+    engine = create_engine(application.url)
+    with engine.begin() as connection:
+        for name in ("dal_jobs", "procrastinate_jobs", "leftover"):
+            connection.execute(text(f"CREATE TABLE {name} (id integer PRIMARY KEY)"))
+    engine.dispose()
+    assert [str(difference) for difference in migrations.check()] == ["table leftover is in the database, not in the models"]
+
+
 def test_new_writes_no_file_where_nothing_differs(application: Application) -> None:
     migrations = Migrations(application.url)
     migrations.new("create users")

@@ -38,7 +38,6 @@ __all__ = ["load"]
 
 _PART = 4 * BLOCK
 
-
 Loaders = Callable[[Connection, Session | None], Loader]
 
 
@@ -187,6 +186,8 @@ def _one_part(
         )
         own.rejected.sort(key=_line)
         options.rejects.inside(own.rejected, connection)
+        if options.on_part is not None:
+            options.on_part(connection, own.result())
         checkpoint.advance(connection, after)
         return own, after
 
