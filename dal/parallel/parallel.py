@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from dal._processes import check_portable
 from dal.errors import ConfigError, UsageError
 from dal.parallel.part import Progress
-from dal.parallel.remote import Compiled
+from dal.parallel.remote import Compiled, columns_of
 from dal.parallel.results import ParallelResults
 from dal.parallel.runtime import Runtime
 from dal.parallel.scan import Task
@@ -83,7 +83,7 @@ class Parallel(Generic[T]):
 
     def rows(self) -> ParallelResults[T]:
         """Return the rows as they are."""
-        return ParallelResults(self._with(list, list), flat=True)
+        return ParallelResults(self._with(list, list), flat=True, columns=columns_of(self.task.statement))
 
     def __iter__(self) -> Iterator[T]:
         return iter(self.rows())

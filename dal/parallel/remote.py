@@ -21,7 +21,7 @@ from dal.parallel import _internals
 from dal.parallel.part import Part
 from dal.parallel.snapshot import adopt
 
-__all__ = ["Compiled", "Reader", "connect_arguments"]
+__all__ = ["Column", "Compiled", "Reader", "columns_of", "connect_arguments"]
 
 Column = tuple[str, TypeEngine[Any]]
 
@@ -130,6 +130,14 @@ def _dialect() -> Any:
 
 
 _REPLACED = frozenset({"host", "hostaddr", "port", "target_session_attrs", "load_balance_hosts"})
+
+
+def columns_of(statement: Select[Any]) -> list[Column] | None:
+    """Return the names and types of what a statement selects; None where it selects several classes."""
+    described = statement.column_descriptions
+    if _selects_class(statement):
+        return _flat(statement)[1] if len(described) == 1 else None
+    return [(each["name"], each["type"]) for each in described]
 
 
 def _selects_class(statement: Select[Any]) -> bool:

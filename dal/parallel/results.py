@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from typing import Any, Generic, TypeVar
 
 from dal.errors import UsageError
+from dal.parallel.remote import Column
 from dal.parallel.scan import Scan, Task
 from dal.parallel.writing import writer_for
 
@@ -24,10 +25,11 @@ class ParallelResults(Generic[R]):
     Args:
         task: What is to be done.
         flat: Whether a part makes a list of results rather than one.
+        columns: The names and types of the results, where they are known.
     """
 
-    def __init__(self, task: Task, *, flat: bool) -> None:
-        self._task, self._flat = task, flat
+    def __init__(self, task: Task, *, flat: bool, columns: Sequence[Column] | None = None) -> None:
+        self._task, self._flat, self._columns = task, flat, columns
 
     def __iter__(self) -> Iterator[R]:
         found = Scan(self._task).results()
@@ -62,8 +64,8 @@ class ParallelResults(Generic[R]):
         """Write the results as they come.
 
         Args:
-            target: A path that ends in .csv, .jsonl or .parquet, something with `insert(rows)` such as a BulkWriter, or a
-                function that is called with a list of results.
+            target: A path that ends in .csv, .jsonl or .parquet, the first two also with .gz or .zst; something with
+                `insert(rows)`, such as a BulkWriter; or a function that is called with a list of results.
 
         Returns:
             How many were written.
@@ -73,7 +75,7 @@ class ParallelResults(Generic[R]):
             PartFailed: A part failed; a file is removed then.
         """
         written = 0
-        with writer_for(target) as write, closing(Scan(self._task).results()) as found:  # type: ignore[type-var]
+        with writer_for(target, self._columns) as write, closing(Scan(self._task).results()) as found:  # type: ignore[type-var]
             for result in found:
                 rows = result if self._flat else [result]
                 write(rows)

@@ -1,12 +1,11 @@
 """Sources that read files and statements, item by item, in constant memory.
 
-A file may be packed: `.gz` by the standard library, `.zst` with the package zstandard. Any other iterable is a source as it is.
+A file may be packed: by gzip or zstd. Any other iterable is a source as it is.
 """
 
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import json
 import os
@@ -19,6 +18,7 @@ from sqlalchemy import Select
 from sqlalchemy.orm import Session
 
 from dal._extras import require
+from dal.bulk.files.source import Source
 from dal.errors import UsageError
 
 __all__ = ["Rows", "read_csv", "read_jsonl", "read_parquet", "read_select"]
@@ -111,11 +111,9 @@ class Lines:
 
     def __init__(self, path: str | os.PathLike[str], read: Any, encoding: str) -> None:
         self._path, self._read, self._encoding = _existing(path), read, encoding
-        if self._path.suffix == ".zst":
-            require("zstandard", extra="zstd", purpose="reading .zst files")
 
     def __iter__(self) -> Iterator[Any]:
-        with _opened(self._path) as packed, io.TextIOWrapper(packed, encoding=self._encoding, newline="") as file:
+        with Source(self._path) as source, io.TextIOWrapper(source.file, encoding=self._encoding, newline="") as file:
             yield from self._read(file)
 
 
@@ -177,11 +175,3 @@ def _existing(path: str | os.PathLike[str]) -> Path:
     if not found.is_file():
         raise UsageError(f"there is no file {os.fspath(path)!r}", hint="the path is relative to the working directory")
     return found
-
-
-def _opened(path: Path) -> IO[bytes]:
-    unpackers: dict[str, Any] = {".gz": gzip}
-    if path.suffix == ".zst":
-        unpackers[".zst"] = require("zstandard", extra="zstd", purpose="reading .zst files")
-    opened: IO[bytes] = unpackers[path.suffix].open(path, "rb") if path.suffix in unpackers else path.open("rb")
-    return opened

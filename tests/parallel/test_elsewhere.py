@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import logging
 from collections.abc import Callable
@@ -67,6 +68,23 @@ def test_csv(door: Door, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [tmp_path / "sales.csv"]
 
 
+def test_packed_csv_of_one_column(db: Database, tmp_path: Path) -> None:
+    assert db.parallel(select(Sale.word), by=Sale.id).write(tmp_path / "words.csv.gz") == SALES
+    with gzip.open(tmp_path / "words.csv.gz", "rt") as file:
+        words = file.read().split("\n")
+    assert words[:4] == ["word", "same", "Wort 2", ""]
+    assert len(words) == 1 + SALES + 1
+
+
+def test_parquet_of_results(db: Database, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
+    scan = db.parallel(select(Sale), by=Sale.id, parts=5)
+    assert scan.map(lambda rows: {"rows": len(rows), "note": None}).write(tmp_path / "parts.parquet") == 5
+    assert sum(parquet.read_table(tmp_path / "parts.parquet").column("rows").to_pylist()) == SALES
+    with pytest.raises(UsageError, match="which columns"):
+        db.parallel(select(Sale).where(Sale.id < 0), by=Sale.id).map_rows(lambda row: {}).write(tmp_path / "none.parquet")
+
+
 def test_json_lines_of_objects_and_of_results(db: Database, tmp_path: Path) -> None:
     db.parallel(select(Sale), by=Sale.id).write(tmp_path / "sales.jsonl")
     lines = [json.loads(line) for line in (tmp_path / "sales.jsonl").read_text().splitlines()]
@@ -104,7 +122,7 @@ def test_a_scan_that_fails_leaves_the_file_as_it_was(db: Database, tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("target", "work", "said"),
-    [("counts.xls", count, "no ending"), (7, count, "cannot be written to"), ("counts.csv", count, "no column names")],
+    [("counts.xls", count, "tells no format"), (7, count, "cannot be written to"), ("counts.csv", count, "no column names")],
 )
 def test_what_cannot_be_written(db: Database, tmp_path: Path, target: Any, work: Callable[..., Any], said: str) -> None:
     chosen = tmp_path / target if isinstance(target, str) else target

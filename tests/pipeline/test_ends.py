@@ -76,19 +76,6 @@ def test_csv_and_its_packed_sisters(flow: Flow, tmp_path: Path) -> None:
         read_csv(tmp_path / "other.csv")
 
 
-def test_zst(tmp_path: Path) -> None:
-    path = tmp_path / "days.jsonl.zst"
-    path.write_bytes(b"")
-    try:
-        import zstandard  # type: ignore[import-not-found, unused-ignore]
-    except ImportError:
-        with pytest.raises(MissingExtra, match="zstandard"):
-            read_jsonl(path)
-        return
-    path.write_bytes(zstandard.compress(b'{"a": 1}\n'))
-    assert list(read_jsonl(path)) == [{"a": 1}]
-
-
 def test_json_lines(tmp_path: Path) -> None:
     path = tmp_path / "days.jsonl"
     path.write_text("".join(json.dumps(day) + "\n\n" for day in days(50)))
