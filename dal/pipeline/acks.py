@@ -51,6 +51,10 @@ class Acks:
             self._acking = False
             raise
 
+    def settled(self) -> bool:
+        """Tell whether nothing waits that could be acknowledged now."""
+        return self._at_the_end or not self._waiting
+
     def all_done(self) -> None:
         """Acknowledge what waits for the end."""
         if self._at_the_end:

@@ -10,15 +10,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
 from functools import partial
 from time import perf_counter
 from typing import Any
 
 from dal._processes import Child
 from dal.errors import StageFailed
-from dal.pipeline.acks import Acks
 from dal.pipeline.channel import Aborted, Channel
+from dal.pipeline.intake import Intake
 from dal.pipeline.meter import Meter, stage_report
 from dal.pipeline.rejects import Rejects
 from dal.pipeline.report import PipelineReport, RejectedItem
@@ -54,13 +53,11 @@ class Run:
         rejects: Rejects,
         queue: int | None,
     ) -> None:
-        self._source, self._stages, self._runtime, self._rejects = source, stages, runtime, rejects
+        self._stages, self._runtime, self._rejects = stages, runtime, rejects
         self._lock = threading.Lock()
         self._failure: StageFailed | None = None
-        self._exhausted = self._stopped = self._given_up = False
+        self._given_up = False
         self._children: list[Child] = []
-        self._acks: Acks | None = None
-        self._source_meter = Meter()
         self._meters = [[Meter() for _ in range(stage.workers)] for stage in stages]
         self._folds: list[list[Any]] = [[] for _ in stages]
         self._channels = [
@@ -73,6 +70,13 @@ class Run:
             )
             for place, stage in enumerate(stages)
         ]
+        self._intake = Intake(
+            source,
+            self._channels,
+            runtime,
+            acks_at_the_end=any(stage.kind == "aggregate" for stage in stages),
+            failed=lambda said, error: self._fail("source", None, said, error),
+        )
         self._began = perf_counter()
         self._seconds: float | None = None
 
@@ -95,6 +99,8 @@ class Run:
                 if self._failure is not None:
                     self._give_up()
                     break
+                if self._intake.stopped_and_settled():
+                    self._intake.end_source()
                 if progress is not None:
                     progress(self.report())
         except BaseException as error:
@@ -106,7 +112,7 @@ class Run:
         finally:
             self._close()
         self._fail_if_failed()
-        if self._exhausted:
+        if self._intake.exhausted:
             self._finish()
         report = self.report()
         if progress is not None:
@@ -115,16 +121,15 @@ class Run:
 
     def stop(self) -> None:
         """Read no more of the source, let what was read go through, and end; may be called from anywhere."""
-        self._stopped = True
-        self._end_source()
+        self._intake.stop()
 
     def report(self) -> PipelineReport:
         """Return what has been done so far."""
         seconds = self._seconds or perf_counter() - self._began
-        reports = [stage_report("source", [self._source_meter], None, seconds=seconds, ordered=True)]
+        reports = [stage_report("source", [self._intake.meter], None, seconds=seconds, ordered=True)]
         for stage, meters, channel in zip(self._stages, self._meters, self._channels, strict=True):
             reports.append(stage_report(stage.name, meters, channel, seconds=seconds, ordered=stage.ordered))
-        complete = self._exhausted and self._failure is None and not self._given_up
+        complete = self._intake.exhausted and self._failure is None and not self._given_up
         return PipelineReport(stages=reports, rejected=tuple(self._rejects.kept), seconds=seconds, complete=complete)
 
     def _start(self) -> None:
@@ -136,7 +141,7 @@ class Run:
         for place, (stage, each) in reversed(list(enumerate(zip(self._stages, workers, strict=True)))):
             for worker, meter in zip(each, self._meters[place], strict=True):
                 self._runtime.start(partial(self._work, place, worker, meter), f"dal-pipeline-{stage.name}")
-        self._runtime.start(self._read, "dal-pipeline-source")
+        self._runtime.start(self._intake.read, "dal-pipeline-source")
 
     def _worker(self, stage: Stage) -> Any:
         if not stage.processes:
@@ -145,37 +150,6 @@ class Run:
         child = Child(make, *arguments, False, name=f"dal-pipeline-{stage.name}")
         self._children.append(child)
         return child.call
-
-    def _read(self) -> None:
-        meter, channel, began = self._source_meter, self._channels[0], perf_counter()
-        try:
-            with closing(self._runtime.items(self._source)) as items:
-                for item in items:
-                    if not meter.items and callable(getattr(item, "ack", None)):
-                        self._track()
-                    meter.items += 1
-                    if channel.offer(item, self._acks.begin(item) if self._acks else None):
-                        waited = perf_counter()
-                        meter.busy = waited - began - meter.waiting_for_output
-                        channel.wait_for_room()
-                        meter.waiting_for_output += perf_counter() - waited
-                    if self._stopped:
-                        return
-            self._exhausted = True
-        except Aborted:
-            return
-        except BaseException as error:
-            if not self._stopped:
-                self._fail("source", None, f"reading stopped after {meter.items:,} items", error)
-        finally:
-            meter.passed = meter.items
-            meter.busy = perf_counter() - began - meter.waiting_for_output
-            channel.end()
-
-    def _track(self) -> None:
-        self._acks = Acks(self._runtime.acknowledge, at_the_end=any(stage.kind == "aggregate" for stage in self._stages))
-        for channel in self._channels:
-            channel.tracked = True
 
     def _work(self, place: int, worker: Any, meter: Meter) -> None:
         stage, channel = self._stages[place], self._channels[place]
@@ -221,8 +195,8 @@ class Run:
         meter.passed += len(items)
 
     def _settle(self, origins: list[Any]) -> None:
-        if self._acks is not None and origins:
-            self._acks.done(origins)
+        if self._intake.acks is not None and origins:
+            self._intake.acks.done(origins)
 
     def _refuse(self, stage: Stage, meter: Meter, items: list[Any], refused: Sequence[Refused]) -> None:
         for each in refused:
@@ -248,7 +222,7 @@ class Run:
             meter.busy += perf_counter() - began
             self._refuse(stage, meter, keys, done.refused)
             # Acknowledged at the end, all of them: these items come from no single one of the source.
-            self._pass_on(place, meter, done.items, [None] * len(done.items) if self._acks else [])
+            self._pass_on(place, meter, done.items, [None] * len(done.items) if self._intake.acks else [])
             began = perf_counter()
 
     def _fail(self, stage: str, item: Any, said: str, error: BaseException | None) -> None:
@@ -263,6 +237,7 @@ class Run:
         self._abort()
 
     def _abort(self) -> None:
+        self._intake.abort()
         for channel in self._channels:
             channel.abort()
         for child in self._children:
@@ -274,17 +249,9 @@ class Run:
         self._runtime.abort()
         if not self._runtime.wait(_SHORT):
             # A source that is waiting may have a way to be told.
-            self._end_source()
+            self._intake.end_source()
             if not self._runtime.wait(_GRACE):
                 _log.warning("after %s s something of the pipeline is still at work: it cannot be interrupted", _GRACE)
-
-    def _end_source(self) -> None:
-        for name in ("stop", "close"):
-            end = getattr(self._source, name, None)
-            if callable(end):
-                with suppress(Exception):
-                    self._runtime.acknowledge(end)
-                return
 
     def _close(self) -> None:
         self._seconds = perf_counter() - self._began
@@ -311,8 +278,8 @@ class Run:
                         stage=stage.name,
                         report=self.report(),
                     ) from error
-        if self._acks is not None:
-            self._acks.all_done()
+        if self._intake.acks is not None:
+            self._intake.acks.all_done()
 
     def _summary(self) -> str:
         report = self.report()

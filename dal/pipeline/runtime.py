@@ -14,7 +14,7 @@ import inspect
 import threading
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
-from time import monotonic
+from time import monotonic, sleep
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -53,6 +53,14 @@ class Runtime(Protocol):
 
     def wait(self, seconds: float) -> bool:
         """Wait until the workers are gone; False when the time is over first."""
+        ...
+
+    def pause(self, seconds: float) -> None:
+        """Sleep."""
+        ...
+
+    def interrupt(self, name: str) -> None:
+        """Break off a worker that waits, where it can be."""
         ...
 
     def abort(self) -> None:
@@ -98,6 +106,12 @@ class Threads:
     def wait(self, seconds: float) -> bool:
         with self._gone:
             return bool(self._gone.wait_for(lambda: not self._running, seconds))
+
+    def pause(self, seconds: float) -> None:
+        sleep(seconds)
+
+    def interrupt(self, name: str) -> None:
+        """A thread cannot be broken off."""
 
     def abort(self) -> None:
         """Threads end by themselves, after what they are at."""
@@ -204,6 +218,14 @@ class Tasks:
         # A task that was cancelled leaves behind what a thread is at.
         beside = [asyncio.wrap_future(each) for each in self._at_work if not each.done()]
         return not beside or not await_only(asyncio.wait(beside, timeout=max(0.0, until - monotonic())))[1]
+
+    def pause(self, seconds: float) -> None:
+        await_only(asyncio.sleep(seconds))
+
+    def interrupt(self, name: str) -> None:
+        for task in self._tasks:
+            if task.get_name() == name:
+                task.get_loop().call_soon_threadsafe(task.cancel)
 
     def abort(self) -> None:
         for task in self._tasks:

@@ -63,18 +63,26 @@ class Changes(Stream[Change]):
 
     def __init__(self, description: Description) -> None:
         super().__init__(description)
+        self._readings: set[Reading] = set()
 
     def __iter__(self) -> Iterator[Change]:
         opening = self._description.opening
         waiting = ThreadWaiting()
         reading = Reading(opening.source(waiting), waiting)
         opening.register(reading)
+        self._readings.add(reading)
         try:
             reading.source.start(None)
             while found := reading.more():
                 yield from found
         finally:
+            self._readings.discard(reading)
             reading.close()
+
+    def stop(self) -> None:
+        """End every loop over these changes, also one that waits; may be called from another thread."""
+        for reading in list(self._readings):
+            reading.waiting.stop()
 
     def create(self) -> None:
         """Make publication and slot now: changes that are committed from here on will be in the stream.
