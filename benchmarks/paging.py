@@ -36,13 +36,13 @@ class Event(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     at: Mapped[int]
     score: Mapped[int | None]
-    full: Mapped[int]
+    level: Mapped[int]
     kind: Mapped[int]
 
 
 Index("events_at", Event.at.desc(), Event.id.desc())
 Index("events_score", Event.score, Event.id)
-Index("events_full", Event.full, Event.id)
+Index("events_level", Event.level, Event.id)
 Index("events_kind", Event.kind.desc(), Event.id)
 
 
@@ -58,7 +58,7 @@ def fill(engine: Engine, rows: int) -> None:
     with engine.begin() as connection:
         connection.execute(
             text(
-                "INSERT INTO events (id, at, score, full, kind) SELECT n, n / 2, CASE WHEN n % 7 = 0 THEN NULL ELSE n / 3 END,"
+                "INSERT INTO events (id, at, score, level, kind) SELECT n, n / 2, CASE WHEN n % 7 = 0 THEN NULL ELSE n / 3 END,"
                 " n / 3, n % 3 FROM generate_series(1, :rows) n"
             ),
             {"rows": rows},
@@ -166,7 +166,7 @@ def depth(engine: Engine, rows: int) -> bool:
 def nulls(engine: Engine, rows: int) -> bool:
     middle = rows // 6
     works = {
-        "NOT NULL": seek(engine, [Event.full], middle, rows // 2),
+        "NOT NULL": seek(engine, [Event.level], middle, rows // 2),
         "nullable": seek(engine, [Event.score], middle, rows // 2),
         "nullable, among the NULLs": seek(engine, [Event.score], None, rows // 2),
         "nullable DESC, NULLs first": seek(engine, [Event.score.desc()], middle, rows // 2),

@@ -147,11 +147,12 @@ class AsyncDatabase:
         settings: Mapping[str, str] | None = None,
         pool: PoolConfig | None = None,
         policy: Policy | str | None = None,
+        cursors: CursorConfig | None = None,
     ) -> Self:
         """Open a real PostgreSQL from PyPI; see `Database.embedded`."""
         server = embedded_server(data, settings)
         try:
-            opened = cls(server.url(), pool=pool, policy=policy)
+            opened = cls(server.url(), pool=pool, policy=policy, cursors=cursors)
         except BaseException:
             server.stop()
             raise

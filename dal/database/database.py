@@ -155,6 +155,7 @@ class Database:
         settings: Mapping[str, str] | None = None,
         pool: PoolConfig | None = None,
         policy: Policy | str | None = None,
+        cursors: CursorConfig | None = None,
     ) -> Self:
         """Open a real PostgreSQL from PyPI, started for as long as somebody uses it.
 
@@ -163,6 +164,7 @@ class Database:
             settings: Server settings, such as `{"wal_level": "logical"}`.
             pool: The pool's settings.
             policy: The default loading policy.
+            cursors: How the cursors of pages are signed.
 
         Returns:
             The database; `close()` lets go of the server, and the last to do so stops it.
@@ -173,7 +175,7 @@ class Database:
         """
         server = embedded_server(data, settings)
         try:
-            opened = cls(server.url(), pool=pool, policy=policy)
+            opened = cls(server.url(), pool=pool, policy=policy, cursors=cursors)
         except BaseException:
             server.stop()
             raise

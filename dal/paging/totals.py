@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from sqlalchemy import Connection, Executable, Select, func, literal_column, select
+from sqlalchemy import ColumnElement, Connection, Executable, Select, func, literal_column, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ClauseElement
@@ -23,6 +23,8 @@ __all__ = ["BOUND", "Total", "Totals", "count"]
 Totals: TypeAlias = Literal["none", "exact", "bounded", "estimate"] | int
 
 BOUND = 10_000
+
+_ONE: ColumnElement[Any] = literal_column("1").label("one")
 
 
 @dataclass(frozen=True)
@@ -70,14 +72,17 @@ def count(session: Session | Connection, planned: PagePlan[Any], total: Totals) 
     if total == "none":
         return None
     inner = _internals.without_loading(planned.select)
-    if not _internals.limited(inner):
+    if not planned.wrapped:
+        # Of a row only that it is there: an index can answer.
+        inner = inner.order_by(None).with_only_columns(_ONE, maintain_column_froms=True)
+    elif not _internals.limited(inner):
         inner = inner.order_by(None)
     if total == "exact":
         return Total(_count(session, inner), exact=True)
     if total == "estimate" and planned.dialect.name == "postgresql":
         return Total(_estimated(session, inner), exact=False)
     bound = total if isinstance(total, int) else BOUND
-    rows = select(literal_column("1")).select_from(inner.subquery()) if planned.wrapped else inner
+    rows = select(_ONE).select_from(inner.subquery()) if planned.wrapped else inner
     within = rows.limit(bound + 1)
     found = _count(session, within)
     return Total(min(found, bound), exact=found <= bound)
