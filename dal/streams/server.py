@@ -15,10 +15,11 @@ from dal.errors import ReplicationError
 from dal.own_statements import ask
 from dal.streams.change import Kind
 from dal.streams.decode import Asked
+from dal.streams.position import lsn_from
 from dal.streams.shapes import Shape
 from dal.streams.values import Types
 
-__all__ = ["TableFacts", "asked_of", "domains", "facts_of", "parameters", "types_of"]
+__all__ = ["TableFacts", "asked_of", "domains", "facts_of", "log_end", "parameters", "types_of"]
 
 _FACTS = """
 SELECT c.oid::int8, n.nspname::text, c.relname::text, c.relreplident::text, c.relkind::text,
@@ -136,6 +137,16 @@ def domains(connection: Connection) -> Mapping[int, int]:
     """Return the type that each domain of the database is made of."""
     oids, bases = ask(connection, _DOMAINS)
     return dict(zip(oids, bases, strict=True))
+
+
+def log_end(connection: Connection) -> tuple[int, float]:
+    """Return where the server's log ends now, and its time in seconds since 1970.
+
+    Args:
+        connection: A connection to it.
+    """
+    lsn, at = ask(connection, "SELECT pg_current_wal_flush_lsn()::text, extract(epoch FROM clock_timestamp())::float8")
+    return lsn_from(lsn), at
 
 
 def types_of(connection: Connection, lookup: Any) -> Types:

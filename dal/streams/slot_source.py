@@ -26,7 +26,7 @@ from dal.streams.change import Change, Kind, Transaction
 from dal.streams.decode import Decoder
 from dal.streams.marks import forget
 from dal.streams.position import lsn_from, lsn_text
-from dal.streams.server import asked_of, domains, parameters, types_of
+from dal.streams.server import asked_of, domains, log_end, parameters, types_of
 from dal.streams.shapes import Shape
 from dal.streams.slot import Slot
 from dal.streams.waiting import Waiting
@@ -35,7 +35,6 @@ from dal.streams.wire import CONNECTION_LOST, Wire, connect
 __all__ = ["SlotOptions", "SlotSource"]
 
 _CONNECT, _MAKE, _STATUS_EVERY, _LEAVING, _SHUTDOWN_PINGS = 10.0, 60.0, 1.0, 3.0, 20
-_EPOCH_SECONDS = 946_684_800
 _DATA, _KEEPALIVE = struct.Struct("!QQq").unpack_from, struct.Struct("!QqB").unpack_from
 
 
@@ -92,6 +91,7 @@ class SlotSource:
         self._partly: Transaction | None = None
         self._dropping = False
         self._reported_at = self._clock = 0.0
+        self._horizon: tuple[int, float] | None = None
         self._pings, self._tries = 0, 0
         self._once_connected = False
         self._closed = False
@@ -162,6 +162,7 @@ class SlotSource:
         self.prepare()
         if after is not None and self._slot.was_made:
             raise self._slot.lost("its slot was dropped, and there is a new one")
+        self._slot.was_made = False
         self._drop_connection(keep=self._slot.temporary and not self._once_connected)
         self._unacknowledged.clear()
         self._partly = None
@@ -196,12 +197,18 @@ class SlotSource:
         return found
 
     def ask_clock(self) -> None:
-        """Ask the server for its time."""
-        if self._wire is not None:
-            try:
-                self._report(self._wire, reply=True)
-            except psycopg.Error as error:
-                self._lost(error)
+        """Ask the server for its time, and where its log ends then: once all that was read, `clock` says so."""
+        if self._wire is None or self._waiting.stopped:
+            return
+        try:
+            if self._horizon is None:
+                with self._engine.connect() as connection:
+                    self._horizon = log_end(connection)
+            self._report(self._wire, reply=True)
+        except psycopg.Error as error:
+            self._lost(error)
+        except (DBAPIError, DalError):
+            pass  # the server is away, which the stream's own connection will notice
 
     def acknowledge(self, change: Change) -> None:
         """Note that everything up to a change is done with.
@@ -297,10 +304,9 @@ class SlotSource:
         self._settle()
 
     def _kept_alive(self, wire: Wire, message: bytes) -> None:
-        end, clock, reply = _KEEPALIVE(message, 1)
+        end, _, reply = _KEEPALIVE(message, 1)
         if self.between:
             self._received = max(self._received, end)
-            self._clock = max(self._clock, clock / 1e6 + _EPOCH_SECONDS)
             self._settle()
         if not reply:
             return
@@ -315,8 +321,13 @@ class SlotSource:
         waiting = self._unacknowledged
         while waiting and waiting[0].whole:
             self._confirmed = max(self._confirmed, waiting.popleft().end)
-        if not waiting and self.between:
+        if not self.between:
+            return
+        if not waiting:
             self._confirmed = max(self._confirmed, self._received)
+        if self._horizon is not None and self._received >= self._horizon[0]:
+            self._clock = max(self._clock, self._horizon[1])
+            self._horizon = None
 
     def _report_if_due(self, wire: Wire) -> None:
         now = monotonic()

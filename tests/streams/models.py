@@ -137,3 +137,20 @@ class Cat(Animal):
     lives: Mapped[int | None]
 
     __mapper_args__ = {"polymorphic_identity": "cat"}  # noqa: RUF012
+
+
+class Seen(Base):
+    __tablename__ = "seen"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    order_id: Mapped[int]
+    kind: Mapped[str]
+
+
+class Counted(Base):
+    __tablename__ = "counted"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    shop: Mapped[str]
+    window_start: Mapped[dt.datetime] = mapped_column(DateTime(timezone=True))
+    orders: Mapped[int]
