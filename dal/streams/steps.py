@@ -38,17 +38,20 @@ Step = Callable[[Settle], Stage]
 
 def filter_step(wanted: Callable[[Any], object]) -> Step:
     """Describe a filter."""
-    return lambda settle: filtered(_called(wanted, "filter"))
+    function = _called(wanted, "filter")
+    return lambda settle: filtered(function)
 
 
 def map_step(function: Callable[[Any], Any]) -> Step:
     """Describe a map."""
-    return lambda settle: mapped(_called(function, "map"))
+    called = _called(function, "map")
+    return lambda settle: mapped(called)
 
 
 def flat_map_step(function: Callable[[Any], Any]) -> Step:
     """Describe a flat_map."""
-    return lambda settle: flat_mapped(_called(function, "flat_map"))
+    called = _called(function, "flat_map")
+    return lambda settle: flat_mapped(called)
 
 
 def enrich_step(
