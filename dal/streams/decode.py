@@ -61,6 +61,7 @@ class Decoder:
     Attributes:
         transaction: The one that is half read.
         skip: How many of its changes were given out before the connection was lost.
+        layouts: The tables as rows that are no messages lay them out, by name and columns.
     """
 
     def __init__(self, asked: Asked, types: Types, kinds: frozenset[Kind], source: Any) -> None:
@@ -69,6 +70,7 @@ class Decoder:
         self._merging = Merging() if any(shape.joined for wanted in asked.values() for shape, _ in wanted) else None
         self.transaction: Transaction | None = None
         self.skip = 0
+        self.layouts: dict[tuple[str, tuple[str, ...]], Relation] = {}
         self._handlers: dict[int, Callable[[bytes, list[Change]], None]] = {
             ord("I"): self._insert,
             ord("U"): self._update,
@@ -94,11 +96,40 @@ class Decoder:
         """Read the message that closes a transaction."""
         transaction = self.transaction
         assert transaction is not None
-        if self._merging is not None:
-            into.extend(change for change in self._merging.merged() if change._sequence > self.skip)
+        self.finish(into)
         _, _, transaction.end, _ = _COMMIT(body, 1)
         self.transaction = None
         return transaction
+
+    def finish(self, into: list[Change]) -> None:
+        """Add what waited for the end of the transaction.
+
+        Args:
+            into: Where changes are added.
+        """
+        if self._merging is not None:
+            into.extend(change for change in self._merging.merged() if change._sequence > self.skip)
+
+    def texts(self, relation: Relation, kind: Kind, old: list[Any] | None, new: list[Any] | None, into: list[Change]) -> None:
+        """Read a row that did not come as a message.
+
+        Args:
+            relation: Its table.
+            kind: What happened to it.
+            old: The texts of its columns before, all of them.
+            new: The same after.
+            into: Where changes are added.
+        """
+        if kind not in self._kinds:
+            return
+        before, after = old and relation.load(old), new and relation.load(new)
+        for reader in relation.readers:
+            found = reader.read(after or before or ()) if kind != "truncate" else (reader.shape.entity, None, {})
+            if found is None or (kind == "truncate" and not reader.own):
+                continue
+            entity, key, values = found
+            whole = None if before is None else reader.whole(before)
+            self._add(into, reader, kind, entity, key, whole, values if after is not None else None)
 
     def row(self, body: bytes, into: list[Change]) -> None:
         """Read any other message.

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from dal.durations import Duration, seconds
 from dal.errors import UnsupportedError, UsageError
 from dal.streams.change import Kind
+from dal.streams.outbox_source import OutboxSource
 from dal.streams.shapes import shapes_of
 from dal.streams.slot import checked_name
 from dal.streams.slot_source import SlotOptions, SlotSource
@@ -78,6 +79,8 @@ class Streams:
             raise UsageError(
                 'old= is "key" or "full", via= is "slot" or "outbox"', hint='db.changes(Order, name="x", via="slot")'
             )
+        if via == "outbox" and name is None:
+            raise UsageError("an outbox is read by name", hint='db.changes(Order, name="billing", via="outbox")')
         if self._engine.dialect.name != "postgresql":
             raise UnsupportedError(
                 f"change streams need PostgreSQL, not {self._engine.dialect.name}", hint="poll a column of your own instead"
@@ -92,6 +95,8 @@ class Streams:
         )
 
         def source(waiting: Waiting) -> Source:
+            if via == "outbox":
+                return OutboxSource(self._engine, shapes, name or "", options, waiting, self._tell)
             return SlotSource(self._engine, shapes, name, options, waiting, self._tell)
 
         return Description(

@@ -6,6 +6,7 @@ A slot keeps the server's log until its stream has read it: one that nobody read
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,15 +25,15 @@ MANY_BYTES = 1 << 30
 """How much log a stream may hold before `db.health()` tells."""
 
 _SLOTS = """
-SELECT coalesce(json_agg(json_build_array(slot_name, active, wal_status, held, behind, publication) ORDER BY slot_name), '[]')
+SELECT coalesce(json_agg(json_build_array(slot_name, active, wal_status, held, behind) ORDER BY slot_name), '[]')::text
 FROM (SELECT slot_name::text, active, wal_status::text,
         pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::int8 AS held,
         pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn)::int8 AS behind,
-        starts_with(slot_name::text, 'dal_' || d.oid::text || '_') AS publication
+        starts_with(slot_name::text, 'dal_' || d.oid::text || '_') AS ours
       FROM pg_replication_slots s JOIN pg_database d ON d.datname = s.database
-      WHERE NOT pg_is_in_recovery() AND d.datname = current_database() AND slot_type = 'logical') AS found WHERE publication"""
+      WHERE NOT pg_is_in_recovery() AND d.datname = current_database() AND slot_type = 'logical') AS found WHERE ours"""
 _STRAY = """
-SELECT coalesce(json_agg(pubname), '[]') FROM pg_publication p WHERE starts_with(pubname::text, 'dal_temporary_')
+SELECT coalesce(json_agg(pubname), '[]')::text FROM pg_publication p WHERE starts_with(pubname::text, 'dal_temporary_')
 AND NOT EXISTS (SELECT FROM pg_replication_slots s WHERE s.slot_name::text LIKE concat('dal_', (SELECT oid FROM pg_database
 WHERE datname = current_database()), substr(pubname::text, 4)))"""
 _BOUND = "SELECT current_setting('max_slot_wal_keep_size', true)"
@@ -87,11 +88,10 @@ def slots(connection: Connection) -> tuple[SlotState, ...]:
     Args:
         connection: A connection to it.
     """
-    found = ask(connection, _SLOTS)
-    listed = found[0] if found and isinstance(found[0], list) else ()
+    listed = json.loads(ask(connection, _SLOTS)[0])
     return tuple(
         SlotState(re.sub(rf"^{PREFIX}\d+_", "", slot), slot, active, status, held, behind)
-        for slot, active, status, held, behind, _ in listed
+        for slot, active, status, held, behind in listed
     )
 
 
@@ -144,7 +144,7 @@ def prune(connection: Connection, *, max_lag: int) -> tuple[str, ...]:
         ask(connection, f"DROP PUBLICATION IF EXISTS {PREFIX}{slot.stream}")
         forget(connection, slot.stream)
         gone.append(slot.stream)
-    for publication in ask(connection, _STRAY)[0]:
+    for publication in json.loads(ask(connection, _STRAY)[0]):
         ask(connection, f'DROP PUBLICATION IF EXISTS "{publication}"')
     return tuple(gone)
 
