@@ -50,7 +50,7 @@ class Child:
     """One process, called through a pipe by one thread at a time.
 
     Args:
-        make: Called once in the child; what it returns is called with each value.
+        make: Called once in the child; what it returns is called with each value, and closed if it has `close()`.
         args: Arguments of `make`.
         name: The process's name.
 
@@ -145,6 +145,15 @@ def _serve(pipe: Connection, packed: bytes) -> None:
         _send(pipe, False, error)
         return
     _send(pipe, True, None)
+    try:
+        _answer_all(pipe, call)
+    finally:
+        close = getattr(call, "close", None)
+        if close is not None:
+            close()
+
+
+def _answer_all(pipe: Connection, call: Callable[[Any], Any]) -> None:
     while True:
         try:
             value = pickle.loads(pipe.recv_bytes())

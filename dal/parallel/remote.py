@@ -94,6 +94,10 @@ class Reader:
         rows = self._read(*part)
         return self._work(rows), len(rows)
 
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
     def _read(self, statement: str, parameters: dict[str, Any]) -> list[Any]:
         result = self._connection.exec_driver_sql(statement, parameters)
         found: Sequence[Any] = result.cursor.fetchall() if result.cursor is not None else []

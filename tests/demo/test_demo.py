@@ -56,6 +56,7 @@ def test_the_whole_demo_without_a_terminal(tmp_path: Path) -> None:
     assert "write   .options(joinedload(Flight.plane))" in answer.stdout
     assert "1 statement instead of 46, and nothing left to find" in answer.stdout
     assert "errors seen 0" in answer.stdout
+    assert "PostgreSQL counts the same flights and the same minutes for every airline" in answer.stdout
     assert {rows for _, _, rows in policies.values()} == {100}
     assert (tmp_path / ".dal" / "demo").is_dir()
 
