@@ -1,86 +1,54 @@
-"""What all findings have in common: the protocol that reports, baselines and observers are written against."""
+"""What all findings have in common; reports, baselines and observers are written against it."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, fields
 
 __all__ = ["Finding"]
 
 
-class Finding(Protocol):
-    """What every finding says.
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Finding(ABC):
+    """What every finding says; tell them apart by their class.
 
-    Attributes:
-        rule: Name of the rule, one word with dashes.
-        subject: The relationship, columns or statement it is about.
+    Args:
         queries: Statements that make it up.
-        seconds: Time they took in the driver, in seconds.
-        saves: Statements that the fix would save.
         call_site: The application's line that caused it, as `file:line in function`.
+        fix: The line to write.
+        seconds: Time the statements took in the driver, in seconds.
+        saves: Statements that the fix would save.
         loaded_at: The line that loaded the parents, or None.
         stack: The lines from `call_site` outwards.
-        fix: The line to write.
         alternatives: Other lines that would do.
         sql: The statement, with placeholders; never with values.
-        message: One sentence.
+        rule: Name of the rule, one word with dashes.
     """
 
-    @property
-    def rule(self) -> str:
-        """See the class."""
-        ...
+    queries: int
+    call_site: str
+    fix: str
+    seconds: float = 0.0
+    saves: int = 0
+    loaded_at: str | None = None
+    stack: tuple[str, ...] = ()
+    alternatives: tuple[str, ...] = ()
+    sql: str = ""
+    rule: str
 
     @property
+    @abstractmethod
     def subject(self) -> str:
-        """See the class."""
-        ...
+        """The relationship, columns or statement it is about."""
 
     @property
-    def queries(self) -> int:
-        """See the class."""
-        ...
-
-    @property
-    def seconds(self) -> float:
-        """See the class."""
-        ...
-
-    @property
-    def saves(self) -> int:
-        """See the class."""
-        ...
-
-    @property
-    def call_site(self) -> str:
-        """See the class."""
-        ...
-
-    @property
-    def loaded_at(self) -> str | None:
-        """See the class."""
-        ...
-
-    @property
-    def stack(self) -> tuple[str, ...]:
-        """See the class."""
-        ...
-
-    @property
-    def fix(self) -> str:
-        """See the class."""
-        ...
-
-    @property
-    def alternatives(self) -> tuple[str, ...]:
-        """See the class."""
-        ...
-
-    @property
-    def sql(self) -> str:
-        """See the class."""
-        ...
-
-    @property
+    @abstractmethod
     def message(self) -> str:
-        """See the class."""
-        ...
+        """One sentence."""
+
+    def __repr__(self) -> str:
+        # What is its own comes first.
+        names = [field.name for field in fields(self)]
+        own = [name for name in names if name not in Finding.__dataclass_fields__]
+        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in dict.fromkeys([*own, *names]))
+        return f"{type(self).__name__}({shown})"

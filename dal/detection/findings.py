@@ -21,21 +21,12 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, kw_only=True)
-class NPlusOne:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class NPlusOne(Finding):
     """A relationship was loaded for each parent on its own."""
 
     relationship: str
-    queries: int
-    call_site: str
-    fix: str
     parents: int
-    seconds: float = 0.0
-    saves: int = 0
-    loaded_at: str | None = None
-    stack: tuple[str, ...] = ()
-    alternatives: tuple[str, ...] = ()
-    sql: str = ""
     rule: str = "n-plus-one"
 
     @property
@@ -49,22 +40,13 @@ class NPlusOne:
         return f"{self.relationship} was loaded {self.queries} times, once for each parent"
 
 
-@dataclass(frozen=True, kw_only=True)
-class ColumnNPlusOne:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class ColumnNPlusOne(Finding):
     """Columns of an object were loaded for each object on its own: `reason` is deferred, expired, sub-table or refresh."""
 
     entity: str
     columns: tuple[str, ...]
     reason: str
-    queries: int
-    call_site: str
-    fix: str
-    seconds: float = 0.0
-    saves: int = 0
-    loaded_at: str | None = None
-    stack: tuple[str, ...] = ()
-    alternatives: tuple[str, ...] = ()
-    sql: str = ""
     rule: str = "column-n-plus-one"
 
     @property
@@ -79,21 +61,12 @@ class ColumnNPlusOne:
         return f"{self.subject} was {what.get(self.reason, 'loaded')} {self.queries} times, once for each object"
 
 
-@dataclass(frozen=True, kw_only=True)
-class RepeatedStatement:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class RepeatedStatement(Finding):
     """One statement was sent again and again from one place; `reason` is per-item, list-per-item, row-by-row or invariant."""
 
     statement: str
     reason: str
-    queries: int
-    call_site: str
-    fix: str
-    seconds: float = 0.0
-    saves: int = 0
-    loaded_at: str | None = None
-    stack: tuple[str, ...] = ()
-    alternatives: tuple[str, ...] = ()
-    sql: str = ""
     rule: str = "repeated-statement"
 
     @property
@@ -109,20 +82,11 @@ class RepeatedStatement:
         return f"a statement was sent {self.queries} times, once for each item: {self.statement}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class RowByRowWrites:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class RowByRowWrites(Finding):
     """Rows were written one statement, flush or commit at a time."""
 
     statement: str
-    queries: int
-    call_site: str
-    fix: str
-    seconds: float = 0.0
-    saves: int = 0
-    loaded_at: str | None = None
-    stack: tuple[str, ...] = ()
-    alternatives: tuple[str, ...] = ()
-    sql: str = ""
     rule: str = "row-by-row-writes"
 
     @property
@@ -136,21 +100,12 @@ class RowByRowWrites:
         return f"{self.queries} rows were written one at a time: {self.statement}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class UnusedEagerLoad:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class UnusedEagerLoad(Finding):
     """A relationship was loaded eagerly and never read."""
 
     relationship: str
     objects: int
-    queries: int
-    call_site: str
-    fix: str
-    seconds: float = 0.0
-    saves: int = 0
-    loaded_at: str | None = None
-    stack: tuple[str, ...] = ()
-    alternatives: tuple[str, ...] = ()
-    sql: str = ""
     rule: str = "unused-eager-load"
 
     @property
@@ -164,23 +119,14 @@ class UnusedEagerLoad:
         return f"{self.relationship} was loaded eagerly, {self.objects} objects, and never read"
 
 
-@dataclass(frozen=True, kw_only=True)
-class MultipliedRows:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class MultipliedRows(Finding):
     """Joined collections multiplied each other's rows."""
 
     relationships: tuple[str, ...]
     rows: int
     objects: int
     measured: bool
-    queries: int
-    call_site: str
-    fix: str
-    seconds: float = 0.0
-    saves: int = 0
-    loaded_at: str | None = None
-    stack: tuple[str, ...] = ()
-    alternatives: tuple[str, ...] = ()
-    sql: str = ""
     rule: str = "multiplied-rows"
 
     @property
@@ -200,21 +146,12 @@ class MultipliedRows:
         return f"joining {self.subject} fetched {about}{self.rows} rows for {self.objects} objects"
 
 
-@dataclass(frozen=True, kw_only=True)
-class UnusedColumns:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class UnusedColumns(Finding):
     """Most columns of a wide table were fetched and never read."""
 
     entity: str
     columns: tuple[str, ...]
-    queries: int
-    call_site: str
-    fix: str
-    seconds: float = 0.0
-    saves: int = 0
-    loaded_at: str | None = None
-    stack: tuple[str, ...] = ()
-    alternatives: tuple[str, ...] = ()
-    sql: str = ""
     rule: str = "unused-columns"
 
     @property

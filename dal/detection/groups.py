@@ -1,6 +1,6 @@
 """Statements of one shape from one place, counted: what rules judge, and all that a scope keeps of a statement.
 
-A group never grows with its count: it holds counters, a few hashes and one example text without values.
+A group never grows with its count: it holds counters, a few hashes and one example text, of which only the shape is told.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ class Group:
     Attributes:
         kind: LAZY, COLUMN, READ, WRITE or EAGER.
         subject: The relationship property of a lazy load, (mapper, attributes, how) of a column load, the entity of a read.
-        sql: The text of the first statement, with placeholders.
+        sql: The text of the first statement, with the literals it was written with.
+        shape: The same without literals: what findings show.
         count: How many statements.
         seconds: Time they took in the driver, in seconds.
         parents: Hashes of the objects that were loaded for, at most 64.
@@ -83,7 +84,7 @@ class Group:
 
     @property
     def key(self) -> tuple[int, ...]:
-        """The places as numbers, as `callsite.Walk.key` has them."""
+        """The places as numbers, as `trail.Trail.key` has them."""
         return tuple(number_of(code, offset) for code, offset in self.places)
 
     @property

@@ -41,7 +41,7 @@ def _finding(group: Group) -> ColumnNPlusOne:
         loaded_at=str(group.loaded.sites[0]) if group.loaded is not None and group.loaded.sites else None,
         stack=stack,
         alternatives=alternatives,
-        sql=group.sql,
+        sql=group.shape,
     )
 
 

@@ -65,5 +65,5 @@ def _finding(group: Group, collections: list[tuple[Any, ...]], *, rows: int, obj
         seconds=group.seconds,
         stack=stack,
         alternatives=() if group.repository else (f"policy=eager({', '.join(names)})",),
-        sql=group.sql,
+        sql=group.shape,
     )

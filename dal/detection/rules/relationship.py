@@ -107,7 +107,7 @@ def _finding(group: Group, joined: dict[int, list[tuple[Any, ...]]], groups: lis
         loaded_at=_loaded_at(group),
         stack=stack,
         alternatives=alternatives,
-        sql=group.sql,
+        sql=group.shape,
     )
 
 

@@ -94,7 +94,7 @@ def _finding(group: Group, reason: str) -> RepeatedStatement:
         saves=group.count - 1,
         stack=stack,
         alternatives=alternatives,
-        sql=group.sql,
+        sql=group.shape,
     )
 
 

@@ -56,5 +56,5 @@ def _finding(expected: Expected, objects: int) -> UnusedEagerLoad:
         saves=0 if expected.joined else group.count,
         stack=stack,
         alternatives=alternatives,
-        sql=group.sql,
+        sql=group.shape,
     )

@@ -38,5 +38,5 @@ def _finding(group: Group, unused: list[str], every: list[str]) -> UnusedColumns
         fix=f".options(load_only({needed}))",
         seconds=group.seconds,
         stack=stack,
-        sql=group.sql,
+        sql=group.shape,
     )

@@ -78,5 +78,5 @@ def _finding(group: Group, writes: Writes) -> RowByRowWrites:
         saves=group.count - 1,
         stack=stack,
         alternatives=alternatives,
-        sql=group.sql,
+        sql=group.shape,
     )
