@@ -217,6 +217,9 @@ def attach(connection: Connection, scope: Scope) -> Callable[[], None]:
     event.listen(connection, "after_cursor_execute", after)
 
     def detach() -> None:
+        if connection.closed:
+            # It is never used again, and its listeners go with it.
+            return
         event.remove(connection, "before_cursor_execute", _before)
         event.remove(connection, "after_cursor_execute", after)
 

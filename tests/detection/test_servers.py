@@ -7,7 +7,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.orm import Session
 
 from dal.detection import MultipliedRows, detect
-from tests.detection.scenarios import columns, eager_loads, lazy_loads, statements, writes  # noqa: F401
+from tests.detection.scenarios import columns, eager_loads, lazy_loads, ported, statements, writes  # noqa: F401
 from tests.detection.scenarios.models import Base, seed
 from tests.detection.scenarios.table import TABLE, App
 

@@ -15,7 +15,7 @@ from sqlalchemy.util import greenlet_spawn
 from dal.detection import detect, listeners, shapes
 from dal.detection.report import Report
 from dal.detection.trail import Trail, recognise, walk
-from tests.detection.scenarios import columns, eager_loads, lazy_loads, statements, writes  # noqa: F401
+from tests.detection.scenarios import columns, eager_loads, lazy_loads, ported, statements, writes  # noqa: F401
 from tests.detection.scenarios.models import Base, seed
 from tests.detection.scenarios.table import TABLE, App
 
