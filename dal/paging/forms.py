@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BindParameter, ColumnElement, Executable, Integer, Select, and_, or_, select, tuple_, union_all
+from sqlalchemy import BigInteger, BindParameter, ColumnElement, Executable, Select, and_, or_, select, tuple_, union_all
 
 from dal.paging import _internals
 from dal.paging.keyset import Branch, Seek, branches, nothing
@@ -28,8 +28,8 @@ __all__ = ["MOST", "SKIPPED", "page_statement"]
 MOST, SKIPPED = "dal_most", "dal_skipped"
 """The parameters of a page's statement: rows at most, and rows to skip; beside those of a position's values."""
 
-_MOST = BindParameter(MOST, type_=Integer)
-_SKIPPED = BindParameter(SKIPPED, type_=Integer)
+_MOST = BindParameter(MOST, type_=BigInteger)
+_SKIPPED = BindParameter(SKIPPED, type_=BigInteger)
 
 
 def page_statement(planned: PagePlan[Any], seek: Seek) -> Executable:
@@ -40,7 +40,7 @@ def page_statement(planned: PagePlan[Any], seek: Seek) -> Executable:
     if len(found) == 1:
         statement = _limited(source, source.base, keys, found[0], skips=seek.skips)
         return source.loaded(statement) if planned.wrapped else statement
-    if not planned.wrapped and planned.mapped and planned.identity:
+    if not planned.wrapped and planned.identity:
         return _by_identity(planned, source, keys, found)
     return source.loaded(_united(planned, source, keys, found))
 

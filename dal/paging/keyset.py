@@ -96,7 +96,7 @@ def branches(keys: Sequence[Key], expressions: Sequence[ColumnElement[Any]], see
             place += 1
             continue
         end = _run(keys, nulls, place) if rows else place + 1
-        values = [parameter(each) for each in range(place, end)]
+        values = [parameter(each, keys[each].cast_to) for each in range(place, end)]
         reached = seek.inclusive and end == last
         beyond = _beyond(expressions[place:end], values, descending=key.descending, reached=reached)
         found.append(Branch((*prefix, beyond), frozenset(same), frozenset({place})))

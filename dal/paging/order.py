@@ -16,9 +16,10 @@ from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import ColumnClause, Grouping, TextClause
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.visitors import iterate
+from sqlalchemy.types import TypeEngine
 
 from dal.errors import UsageError
-from dal.paging.raw import comparable, plain_type
+from dal.paging.raw import cast_of, comparable, plain_type
 
 __all__ = ["Key", "keys_of", "listed", "ordering"]
 
@@ -35,6 +36,7 @@ class Key:
         nulls_first: Whether NULLs come before everything else.
         explicit: Whether the place of NULLs was written, and is written again.
         nullable: Whether there may be NULLs.
+        cast_to: What values are cast to when they are compared with it.
     """
 
     expression: ColumnElement[Any]
@@ -42,6 +44,7 @@ class Key:
     nulls_first: bool
     explicit: bool
     nullable: bool = True
+    cast_to: TypeEngine[Any] | None = None
 
     def reversed(self) -> Key:
         """Return the key of the opposite order."""
@@ -137,6 +140,7 @@ def _key(clause: ColumnElement[Any], statement: Select[Any], dialect: Dialect) -
         descending=descending,
         nulls_first=naturally_first(descending, dialect) if nulls_first is None else nulls_first,
         explicit=nulls_first is not None,
+        cast_to=cast_of(element, dialect),
     )
 
 

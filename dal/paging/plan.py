@@ -210,4 +210,7 @@ def _needs_wrapping(statement: Select[Any], keys: Sequence[Key]) -> bool:
     distinct, _ = _internals.distinct_on(statement)
     if not keys or distinct or _internals.group_by(statement) or _internals.limited(statement):
         return True
-    return any(isinstance(node, Over) for key in keys for node in iterate(key.expression))
+    parts = [key.expression for key in keys] + [
+        each for each in statement.selected_columns if not isinstance(each, ColumnClause)
+    ]
+    return any(isinstance(node, Over) for part in parts for node in iterate(part))

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Dialect, Double, Enum, Float, cast, literal_column, type_coerce
+from sqlalchemy import ARRAY, ColumnElement, Dialect, Double, Enum, Float, cast, literal_column, type_coerce
 from sqlalchemy.sql.elements import BindParameter
 from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
 
-__all__ = ["comparable", "compared", "parameter", "parameter_name", "plain_type", "raw"]
+__all__ = ["cast_of", "comparable", "compared", "parameter", "parameter_name", "plain_type", "raw"]
 
 
 class _Raw(UserDefinedType[Any]):
@@ -56,9 +56,21 @@ def compared(expression: ColumnElement[Any]) -> ColumnElement[Any]:
     return type_coerce(expression, RAW)
 
 
-def parameter(place: int) -> BindParameter[Any]:
-    """Return the parameter of a position's value, which goes to the driver as it is."""
-    return BindParameter(parameter_name(place), type_=RAW)
+def parameter(place: int, kind: TypeEngine[Any] | None = None) -> ColumnElement[Any]:
+    """Return the parameter of a position's value, which goes to the driver as it is.
+
+    Args:
+        place: The place of its key.
+        kind: What to cast it to, where the database does not compare what the driver makes of it; see `cast_of`.
+    """
+    value: BindParameter[Any] = BindParameter(parameter_name(place), type_=RAW)
+    return value if kind is None else cast(value, kind)
+
+
+def cast_of(expression: ColumnElement[Any], dialect: Dialect) -> TypeEngine[Any] | None:
+    """Return what values of an expression have to be cast to: PostgreSQL compares arrays of the very same type only."""
+    kind = plain_type(expression.type, dialect)
+    return kind if isinstance(kind, ARRAY) else None
 
 
 def parameter_name(place: int) -> str:

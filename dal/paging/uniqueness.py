@@ -6,6 +6,7 @@ The columns that are added take the direction of the last one written, so that o
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Dialect, Select
@@ -86,7 +87,7 @@ def identity_of(keys: Sequence[Key], sources: Sources) -> tuple[int, ...]:
 def _joined(keys: tuple[Key, ...], columns: Sequence[Any], statement: Select[Any], dialect: Dialect) -> tuple[Key, ...]:
     descending = bool(keys) and keys[-1].descending
     added = [
-        Key(each.expression, descending, naturally_first(descending, dialect), explicit=False)
+        replace(each, descending=descending, nulls_first=naturally_first(descending, dialect), explicit=False)
         for each in keys_of(columns, statement, dialect)
     ]
     new = [each for each in added if not any(each.expression.compare(key.expression) for key in keys)]

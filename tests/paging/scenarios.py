@@ -253,6 +253,12 @@ SCENARIOS = [
         "a window function", lambda: select(Author.name, rank.label("r")), lambda: [rank.desc()], lambda: [Author.id.desc()]
     ),
     Scenario(
+        "a window function that is not ordered by",
+        lambda: select(Author.name, rank.label("r")),
+        lambda: [Author.nick.desc()],
+        lambda: [Author.id.desc()],
+    ),
+    Scenario(
         "a join to a subquery of groups",
         lambda: select(Author.name, latest.c.pages).join(latest, latest.c.author_id == Author.id),
         lambda: [latest.c.pages],

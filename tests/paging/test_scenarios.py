@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy.orm import Session
+from sqlalchemy import event, func, select
+from sqlalchemy.orm import ORMExecuteState, Session, with_loader_criteria
 
 from dal.paging import get_page, plan
+from tests.paging.models import Author, ledger
 from tests.paging.scenarios import SCENARIOS, Scenario
 from tests.paging.walking import walk
 
@@ -57,3 +59,40 @@ def test_rows_keep_their_names(session: Session) -> None:
     second = get_page(session, statement, order_by=scenario.order_by(), size=3, after=first.next)
     assert [row._fields for row in (*first, *second)] == [("number", "team")] * 6
     assert second.items[0].team == second.items[0]._mapping["team"]
+
+
+@pytest.mark.parametrize(
+    ("statement", "column", "order"),
+    [
+        (select(ledger), ledger.c.number, ledger.c.amount),
+        (select(Author.id, Author.name), Author.name, Author.nick),
+        (select(Author.group, func.count()).group_by(Author.group), Author.group, func.count()),
+    ],
+    ids=["a table", "columns", "groups"],
+)
+def test_rows_are_asked_by_column(statement: Any, column: Any, order: Any, session: Session) -> None:
+    first = get_page(session, statement, order_by=[order], size=1)
+    second = get_page(session, statement, order_by=[order], size=1, after=first.next)
+    for row in (*first, *second):
+        assert row._mapping[column] in tuple(row)
+
+
+def test_criteria_of_a_session_hold_on_every_page(session: Session) -> None:
+    def tenant(state: ORMExecuteState) -> None:
+        if state.is_select:
+            state.statement = state.statement.options(with_loader_criteria(Author, Author.group == 1, include_aliases=True))
+
+    event.listen(session, "do_orm_execute", tenant)
+    cases: list[tuple[Any, list[Any]]] = [
+        (select(Author.id), [Author.name]),
+        (select(Author.id), [Author.nick]),
+        (select(Author.id, Author.nick).distinct(), [Author.nick.desc()]),
+        (select(Author.id), [Author.group.desc(), Author.id]),
+        (select(Author.id, func.count()).group_by(Author.id), [func.count(), Author.id.desc()]),
+    ]
+    for statement, order in cases:
+        found = walk(session, statement, size=2, order_by=order)
+        assert sorted(each if isinstance(each, int) else each[0] for each in found) == [2, 5, 8, 11, 14]
+        total = get_page(session, statement, order_by=order, size=2, total="exact").total
+        assert total is not None
+        assert total.value == 5
