@@ -84,7 +84,7 @@ def recognise(trails: Sequence[Trail], end: int) -> Trail | None:
     for trail in trails:
         try:
             for depth, code, offset in trail.steps:
-                frame = _getframe(depth) if depth else frame.f_back
+                frame = _getframe(depth) if depth else frame.f_back  # pyright: ignore[reportOptionalMemberAccess]  the first has one
                 if frame.f_code is not code or (frame.f_lasti != offset and offset >= 0):
                     break
             else:
