@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Hashable, Iterable, Mapping
+from time import monotonic
 from typing import Any, TypeVar, overload
 
 from sqlalchemy import Engine
@@ -33,7 +34,7 @@ class AsyncCache:
 
     def __init__(self, core: Cache) -> None:
         self.core = core
-        self._hit = core.hit
+        self._get = core.look_up
 
     @overload
     async def fetch(self, key: Hashable, load: Callable[[Session], T], *, tables: Iterable[Any] = ()) -> T: ...
@@ -44,9 +45,11 @@ class AsyncCache:
     ) -> Any:
         """Return what is kept under a key, or fetch it; see `Cache.fetch`. `load` gets a sync session."""
         if current() is None:
-            entry = self._hit(key)
+            entry = self._get(key)
             if entry is not None:
-                return entry.root if entry.plain else self.core.formed(key, entry, form)
+                if entry.fresh_until > monotonic():
+                    return entry.root if entry.plain else self.core.formed(key, entry, form)
+                self.core.unused(key, entry)
         return await run_sync(self.core.fetch, key, load, form=form, tables=tables)
 
     def peek(self, key: Hashable, *, form: Form[Any] = copies, default: Any = None) -> Any:

@@ -7,13 +7,15 @@ from typing import Any
 
 from sqlalchemy import util
 from sqlalchemy.orm import InstanceState, Mapper, RelationshipProperty
-from sqlalchemy.orm.collections import InstrumentedList, collection_adapter
+from sqlalchemy.orm.collections import CollectionAdapter, InstrumentedList, collection_adapter
 
 __all__ = [
+    "Refusals",
     "by_primary_key",
     "collection_filler",
     "identity_of",
     "instance_maker",
+    "load_stock",
     "members",
     "replace_method",
     "statements_of",
@@ -28,9 +30,7 @@ def wait_for(awaitable: Any) -> Any:
     return _await(awaitable)
 
 
-def instance_maker(
-    mapper: Mapper[Any], columns: tuple[str, ...], refusals: dict[str, Callable[..., Any]]
-) -> Callable[[Any, tuple[Any, ...]], Any]:
+def instance_maker(mapper: Mapper[Any], columns: tuple[str, ...], refusals: Refusals) -> Callable[[Any, tuple[Any, ...]], Any]:
     """Return what makes a detached object, as loading would, without calling `__init__`.
 
     Args:
@@ -53,7 +53,7 @@ def instance_maker(
         one.__dict__.update(zip(columns, values))  # noqa: B905
         state.key = identity
         if refusals:
-            state.callables = refusals.copy()
+            state.callables = refusals
         return one
 
     return make
@@ -70,10 +70,40 @@ def by_primary_key(prop: RelationshipProperty[Any]) -> bool:
     return bool(getattr(strategy, "use_get", False))
 
 
-def collection_filler(mapper: Mapper[Any], key: str) -> Callable[[InstanceState[Any], dict[str, Any], list[Any]], None]:
+def collection_filler(mapper: Mapper[Any], key: str) -> Callable[[InstanceState[Any], dict[str, Any], list[Any]], Any]:
     """Return what puts a loaded collection in its place, with no history."""
-    filler: Callable[[InstanceState[Any], dict[str, Any], list[Any]], None] = mapper.class_manager[key].impl.set_committed_value
-    return filler
+    impl: Any = mapper.class_manager[key].impl
+    filler: Callable[[InstanceState[Any], dict[str, Any], list[Any]], Any] = impl.set_committed_value
+    if getattr(impl, "collection_factory", None) is not InstrumentedList:
+        return filler
+    listeners = impl.dispatch.init_collection
+
+    def fill(state: InstanceState[Any], loaded: dict[str, Any], objects: list[Any]) -> None:
+        if listeners:
+            filler(state, loaded, objects)
+            return
+        collection: Any = InstrumentedList(objects)
+        CollectionAdapter(impl, state, collection)
+        loaded[key] = collection
+
+    return fill
+
+
+class Refusals(dict[str, Any]):
+    """Functions that answer for attributes that are not loaded, for all objects of a plan: none takes them out."""
+
+    def pop(self, key: str, default: Any = None) -> Any:
+        """Leave it: SQLAlchemy takes them out of one object's, and they are everybody's."""
+        return default
+
+
+def load_stock(state: InstanceState[Any], key: str, passive: Any) -> Any:
+    """Load an attribute of an object that has a session, as SQLAlchemy would."""
+    if key in state.mapper.relationships:
+        impl: Any = state.manager[key].impl
+        return impl.callable_(state, passive)
+    state.expired_attributes.add(key)
+    return state._load_expired(state, passive)
 
 
 def members(value: Any) -> list[Any]:

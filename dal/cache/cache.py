@@ -71,7 +71,7 @@ class Cache:
         runtime: Runtime,
     ) -> None:
         self._shelf = shelf
-        self._get = shelf.get
+        self.look_up = self._get = shelf.get
         self._second = second
         self._watch = watch
         self._sessions = sessions
@@ -124,17 +124,21 @@ class Cache:
         return self._watch is not None
 
     def hit(self, key: Hashable) -> Entry | None:
-        """Return what is kept under a key, if it is fresh; for the async door, which awaits only what has to be fetched."""
+        """Return what is kept under a key, if it is fresh."""
         entry = self._get(key)
         if entry is None or entry.fresh_until > monotonic():
             return entry
         self._shelf.unused(key, entry)
         return None
 
+    def unused(self, key: Hashable, entry: Entry) -> None:
+        """Say that what `look_up` gave was not used, since its time is over; for the async door."""
+        self._shelf.unused(key, entry)
+
     def formed(self, key: Hashable, entry: Entry, form: Form[F]) -> F:
         """Return what is kept in the form a caller wants."""
         if form is shapes and entry.shapes is None and not entry.plain:
-            self._shelf.grow(key, entry, size_of(shapes(entry)))
+            self._shelf.grow(key, entry, size_of(entry.frozen, shapes(entry)) - size_of(entry.frozen))
         return form(entry)
 
     def peek(self, key: Hashable, *, form: Form[Any] = copies, default: Any = None) -> Any:
@@ -278,7 +282,12 @@ class Cache:
         They are given what is kept, and also what cannot be kept, if nothing was written here meanwhile.
         """
         since = self._shelf.now()
-        shared: Entry | None = None
+        shared = self._shelf.look(key)
+        if shared is not None and shared.fresh_until > monotonic():
+            # It came between the caller's look and the flight.
+            self._flights.land(key, shared)
+            return shared
+        shared = None
         token = _leading.set((*_leading.get(), key))
         try:
             entry = self._load(key, load, tables)

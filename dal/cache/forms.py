@@ -73,17 +73,18 @@ def dictionaries(entry: Entry) -> Any:
 def _instances(frozen: Frozen) -> list[Any]:
     made = [plan.make(identity, values) for plan, identity, values, _ in frozen.nodes]
     last, plain = None, False
-    for one, (plan, _, values, links) in zip(made, frozen.nodes, strict=True):
+    # Called for every object of a page: no check more than needed.
+    for one, (plan, _, values, links) in zip(made, frozen.nodes):  # noqa: B905
         if plan is not last:
             last, plain = plan, not (plan.relations or plan.opaque or plan.loaded)
         if plain:
             continue
         state, loaded = instance_state(one), one.__dict__
-        for relation, link in zip(plan.relations, links, strict=True):
-            if relation.many:
-                relation.fill(state, loaded, [made[each] for each in link])
+        for (key, many, fill), link in zip(plan.relations, links):  # noqa: B905
+            if many:
+                fill(state, loaded, [made[each] for each in link])
             else:
-                loaded[relation.key] = None if link is None else made[link]
+                loaded[key] = None if link is None else made[link]
         for at in plan.opaque:
             loaded[plan.columns[at]] = copy.deepcopy(values[at])
         if plan.loaded:

@@ -55,7 +55,7 @@ class Plan:
         self.loaded: Any = mapper.class_manager.dispatch.load
         there = {*columns, *relations}
         missing = [key for key in (*mapper.column_attrs.keys(), *mapper.relationships.keys()) if key not in there]
-        refusals = {key: _refusal(mapper.class_, key) for key in missing if _can_load(mapper, key)}
+        refusals = _internals.Refusals({key: Refusal(mapper.class_, key) for key in missing if _can_load(mapper, key)})
         self.make = _internals.instance_maker(mapper, columns, refusals)
 
     @cached_property
@@ -138,14 +138,25 @@ def _can_load(mapper: Mapper[Any], key: str) -> bool:
     return True
 
 
-def _refusal(class_: type, key: str) -> Callable[..., Any]:
-    def refuse(state: InstanceState[Any], passive: Any) -> Any:
-        if object_session(state.obj()) is not None:
-            state.callables.pop(key, None)
-            return state.manager[key].impl.get(state, state.dict, passive)
-        raise not_loaded(class_, key)
+class Refusal:
+    """Answers a touch of an attribute that is not there: in a session SQLAlchemy loads it, without one it is an error.
 
-    return refuse
+    Args:
+        class_: The class.
+        key: The attribute.
+    """
+
+    __slots__ = ("class_", "key")
+
+    def __init__(self, class_: type, key: str) -> None:
+        self.class_ = class_
+        self.key = key
+
+    def __call__(self, state: InstanceState[Any], passive: Any) -> Any:
+        """Load it, or say that it cannot be loaded."""
+        if object_session(state.obj()) is not None:
+            return _internals.load_stock(state, self.key, passive)
+        raise not_loaded(self.class_, self.key)
 
 
 def not_loaded(class_: type, key: str) -> NotLoaded:

@@ -10,7 +10,7 @@ from dal.cache.plans import Plan
 
 __all__ = ["ENTRY", "TAG", "size_of"]
 
-ENTRY = 560
+ENTRY = 780
 """Bytes that an entry takes beside its value and its key: itself, its places in the store, its snapshot."""
 TAG = 160
 """Bytes for each table that an entry comes from."""
