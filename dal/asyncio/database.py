@@ -148,11 +148,12 @@ class AsyncDatabase:
         pool: PoolConfig | None = None,
         policy: Policy | str | None = None,
         cursors: CursorConfig | None = None,
+        cache: MemoryCache | RedisCache | TieredCache | None = None,
     ) -> Self:
         """Open a real PostgreSQL from PyPI; see `Database.embedded`."""
         server = embedded_server(data, settings)
         try:
-            opened = cls(server.url(), pool=pool, policy=policy, cursors=cursors)
+            opened = cls(server.url(), pool=pool, policy=policy, cursors=cursors, cache=cache)
         except BaseException:
             server.stop()
             raise

@@ -156,6 +156,7 @@ class Database:
         pool: PoolConfig | None = None,
         policy: Policy | str | None = None,
         cursors: CursorConfig | None = None,
+        cache: MemoryCache | RedisCache | TieredCache | None = None,
     ) -> Self:
         """Open a real PostgreSQL from PyPI, started for as long as somebody uses it.
 
@@ -165,6 +166,7 @@ class Database:
             pool: The pool's settings.
             policy: The default loading policy.
             cursors: How the cursors of pages are signed.
+            cache: What `db.cache` keeps values in.
 
         Returns:
             The database; `close()` lets go of the server, and the last to do so stops it.
@@ -175,7 +177,7 @@ class Database:
         """
         server = embedded_server(data, settings)
         try:
-            opened = cls(server.url(), pool=pool, policy=policy, cursors=cursors)
+            opened = cls(server.url(), pool=pool, policy=policy, cursors=cursors, cache=cache)
         except BaseException:
             server.stop()
             raise
