@@ -65,6 +65,15 @@ class AsyncPrefetcher:
     def __init__(self, core: Prefetcher) -> None:
         self.core = core
 
+    @property
+    def budget(self) -> float:
+        """How many extra statements there may be for each demand; see `Prefetcher.budget`."""
+        return self.core.budget
+
+    @budget.setter
+    def budget(self, value: float) -> None:
+        self.core.budget = value
+
     def stats(self) -> PrefetchStats:
         """Take a snapshot of the numbers."""
         return self.core.stats()

@@ -7,8 +7,7 @@ from sqlalchemy.pool import Pool
 
 from dal.pool import ConnectionPool
 from dal.prefetch.executors import Executor
-from dal.prefetch.prefetcher import BUDGET, Prefetcher
-from dal.prefetch.settings import share
+from dal.prefetch.prefetcher import Prefetcher
 from dal.prefetch.spare import shortage
 from dal.written import WRITTEN
 
@@ -17,22 +16,18 @@ __all__ = ["distrust", "open_prefetcher"]
 _ANY_TABLE = "*"
 
 
-def open_prefetcher(engine: Engine, executor: Executor, budget: float | None = None) -> Prefetcher:
+def open_prefetcher(engine: Engine, executor: Executor) -> Prefetcher:
     """Open a prefetcher; nothing is started.
 
     Args:
         engine: The database's engine; the sync one behind an async engine.
         executor: Threads or tasks.
-        budget: Extra statements for each demand, from 0 to 1; by default 0.1.
 
     Returns:
         The prefetcher.
-
-    Raises:
-        UsageError: The budget is no share.
     """
     # The engine's pool may be replaced while it runs.
-    return Prefetcher(executor, lambda: shortage(engine.pool), budget=BUDGET if budget is None else share(budget, "budget"))
+    return Prefetcher(executor, lambda: shortage(engine.pool))
 
 
 def distrust(pool: Pool) -> None:

@@ -145,7 +145,7 @@ class Pager(Generic[T]):
                 following=self._pages.following(request, window),
                 preceding=self._pages.preceding(request, window),
                 row=values_of_first(window.items) if self._learns_rows else {},
-                at=time.time(),
+                at=self._prefetcher.clock(),
             )
             self._demanded(seen, sent, started)
         return page
@@ -175,7 +175,7 @@ class Pager(Generic[T]):
             near = self._spatial.get(False)
             row = values_of_first([found]) if self._learns_rows else {}
             nearby = () if near is None else keys.near(request, near.near)
-            self._demanded(Seen(client_of(client), request, row=row, nearby=nearby, at=time.time()), sent, started)
+            self._demanded(Seen(client_of(client), request, row=row, nearby=nearby, at=self._prefetcher.clock()), sent, started)
         return found
 
     def area(self, x: Range, y: Range, *, client: Hashable | None = None, values: Mapping[str, Any] | None = None) -> list[T]:
@@ -201,7 +201,7 @@ class Pager(Generic[T]):
         cells = areas.cells(x, y, arguments_of(values, self._query.names))
         found, sent = areas.fetch(cells, x, y)
         request = Request(cells[0].template, cells[0].arguments, tuple(each.position for each in cells))
-        seen = Seen(client_of(client), request, nearby=areas.around(cells), made_of=tuple(cells), at=time.time())
+        seen = Seen(client_of(client), request, nearby=areas.around(cells), made_of=tuple(cells), at=self._prefetcher.clock())
         self._demanded(seen, sent, started)
         return found
 

@@ -22,6 +22,7 @@ from dal.prefetch.executors import Executor
 from dal.prefetch.gate import Gate
 from dal.prefetch.ledger import Ledger
 from dal.prefetch.requests import Model, Request, Seen, Strategy, Thought
+from dal.prefetch.settings import share
 from dal.prefetch.stats import PrefetchStats, StrategyStats
 
 __all__ = ["Prefetcher", "Source"]
@@ -71,7 +72,6 @@ class Prefetcher:
     Args:
         executor: Where prefetches run.
         spare: Tells why the pool has no connection to spare, or "" when it has.
-        budget: Extra statements for each demand, from 0 to 1.
         patience: How long a prefetch may wait to be used, in seconds.
         clock: The time in seconds since 1970.
     """
@@ -81,13 +81,12 @@ class Prefetcher:
         executor: Executor,
         spare: Callable[[], str],
         *,
-        budget: float = BUDGET,
         patience: float = PATIENCE,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._executor = executor
-        self._clock = clock
-        self._gate = Gate(budget, spare)
+        self.clock = clock
+        self._gate = Gate(BUDGET, spare)
         self._ledger = Ledger(patience, self._settled)
         self._sources: Bounded[str, Source] = Bounded(SOURCES)
         self._models: Bounded[Strategy, Model] = Bounded(MODELS)
@@ -95,6 +94,19 @@ class Prefetcher:
         self._demands = self._hits = self._prefetch_hits = 0
         self._closed = False
         _watch_forks(self)
+
+    @property
+    def budget(self) -> float:
+        """How many extra statements there may be for each demand, from 0 to 1: 0.1, or what it was set to.
+
+        Raises:
+            UsageError: It is set to something else.
+        """
+        return self._gate.budget.share
+
+    @budget.setter
+    def budget(self, value: float) -> None:
+        self._gate.budget.share = share(value, "budget")
 
     def register(self, template: str, source: Source) -> None:
         """Name who loads the requests of a template.
@@ -128,7 +140,7 @@ class Prefetcher:
         """Send what a strategy thinks of at this time of the week."""
         with self._lock:
             model = self._model(strategy)
-            thoughts = model.due(self._clock()) if isinstance(model, Timed) else []
+            thoughts = model.due(self.clock()) if isinstance(model, Timed) else []
             going = self._consider(strategy, thoughts, None)
         self._send(going)
 
@@ -147,7 +159,7 @@ class Prefetcher:
             Demands, hits, and what became of the prefetches, in all and by strategy.
         """
         with self._lock:
-            self._ledger.expire(self._clock())
+            self._ledger.expire(self.clock())
             outcomes = self._ledger.outcomes
             by_strategy = {name: _strategy_stats(each, self._gate.held_back(name)) for name, each in outcomes.items()}
             waiting = self._ledger.waiting
@@ -205,7 +217,7 @@ class Prefetcher:
         return self._models.get_or_make(strategy, strategy.begin)
 
     def _book(self, seen: Seen, *, sent: bool, seconds: float) -> None:
-        self._ledger.expire(self._clock())
+        self._ledger.expire(self.clock())
         self._demands += 1
         self._hits += not sent
         self._gate.budget.demand()
@@ -223,10 +235,10 @@ class Prefetcher:
                 reason = self._gate.refusal(strategy.name, wanted[0].template, thought.probability)
             prefetch = None
             if wanted and not reason:
-                prefetch = Prefetch(strategy.name, wanted, self._clock())
+                prefetch = Prefetch(strategy.name, wanted, self.clock())
                 self._ledger.send(prefetch)
                 going.append(prefetch)
-            self._ledger.remember(Note(self._clock(), strategy.name, after, thought, reason, prefetch))
+            self._ledger.remember(Note(self.clock(), strategy.name, after, thought, reason, prefetch))
         return going
 
     def _wanted(self, thought: Thought) -> tuple[tuple[Request, ...], str]:

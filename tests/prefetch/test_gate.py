@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dal import UsageError
 from dal.prefetch import sequential
 from dal.prefetch.breaker import ENOUGH, PROBE_EVERY, Breaker
 from dal.prefetch.budget import AT_START, Budget
@@ -202,6 +203,16 @@ def test_a_prefetch_that_cannot_be_run_costs_nothing() -> None:
     stats = desk.prefetcher.stats()
     assert (stats.sent, stats.wasted, stats.waiting) == (0, 0, 0)
     assert stats.budget == pytest.approx(AT_START + 0.2)
+
+
+def test_the_budget_can_be_set_and_is_a_share() -> None:
+    desk = Desk(Guess())
+    desk.prefetcher.budget = 0
+    for number in range(1, 60, 2):
+        desk.demand(seen("ann", number))
+    assert desk.shelf.statements == AT_START
+    with pytest.raises(UsageError, match="budget"):
+        desk.prefetcher.budget = 2
 
 
 def test_equal_strategies_learn_together() -> None:

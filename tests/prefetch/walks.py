@@ -112,7 +112,8 @@ class Desk:
         self.shelf = Shelf()
         self.executor = executor or Inline()
         self.strategies = strategies
-        self.prefetcher = Prefetcher(self.executor, lambda: self.spare, budget=budget, clock=lambda: self.now)
+        self.prefetcher = Prefetcher(self.executor, lambda: self.spare, clock=lambda: self.now)
+        self.prefetcher.budget = budget
         self.prefetcher.register("list", self.shelf)
 
     def demand(self, demanded: Seen) -> bool:
