@@ -223,7 +223,7 @@ def replay(url: URL, visits: Sequence[Visit], strategies: Sequence[Strategy]) ->
         pager = db.pager(
             select(Document).where(Document.url == bindparam("url")),
             size=1,
-            prefetch=list(strategies) or sequential(),
+            prefetch=list(strategies),
             form=shapes,
         )
         for visit in visits:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Result, Select
 
-__all__ = ["cache_key", "locks", "options_of", "repeats"]
+__all__ = ["cache_key", "locks", "options_of", "repeats", "without_options"]
+
+T = TypeVar("T")
 
 
 def locks(statement: Select[Any]) -> bool:
@@ -18,6 +20,16 @@ def locks(statement: Select[Any]) -> bool:
 def options_of(statement: Select[Any]) -> tuple[Any, ...]:
     """Return the ORM options of a SELECT."""
     return tuple(getattr(statement, "_with_options", ()))
+
+
+def without_options(statement: Select[T]) -> tuple[Select[T], tuple[Any, ...]]:
+    """Return a SELECT without its ORM options, and these: not all of them can be traversed."""
+    options = options_of(statement)
+    if not options:
+        return statement, ()
+    bare: Select[T] = statement._clone()
+    bare._with_options = ()
+    return bare, options
 
 
 def repeats(result: Result[Any]) -> bool:

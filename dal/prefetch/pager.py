@@ -134,20 +134,17 @@ class Pager(Generic[T]):
         request = self._pages.request(arguments, asked)
         window, total, sent = self._pages.fetch(request)
         page = shape(planned, window, cursors, total)
-        if self._strategies:
-            direction: Direction = (
-                "first" if after is None and before is None else "forwards" if before is None else "backwards"
-            )
-            seen = Seen(
-                who,
-                request,
-                direction,
-                following=self._pages.following(request, window),
-                preceding=self._pages.preceding(request, window),
-                row=values_of_first(window.items) if self._learns_rows else {},
-                at=self._prefetcher.clock(),
-            )
-            self._demanded(seen, sent, started)
+        direction: Direction = "first" if after is None and before is None else "forwards" if before is None else "backwards"
+        seen = Seen(
+            who,
+            request,
+            direction,
+            following=self._pages.following(request, window),
+            preceding=self._pages.preceding(request, window),
+            row=values_of_first(window.items) if self._learns_rows else {},
+            at=self._prefetcher.clock(),
+        )
+        self._demanded(seen, sent, started)
         return page
 
     def get(self, key: Any, *, client: Hashable | None = None, values: Mapping[str, Any] | None = None) -> T | None:
@@ -171,11 +168,11 @@ class Pager(Generic[T]):
             self._name(keys)
         request = keys.request(key, arguments_of(values, self._query.names))
         found, sent = keys.fetch(request)
-        if self._strategies:
-            near = self._spatial.get(False)
-            row = values_of_first([found]) if self._learns_rows else {}
-            nearby = () if near is None else keys.near(request, near.near)
-            self._demanded(Seen(client_of(client), request, row=row, nearby=nearby, at=self._prefetcher.clock()), sent, started)
+        near = self._spatial.get(False)
+        row = values_of_first([found]) if self._learns_rows else {}
+        nearby = () if near is None else keys.near(request, near.near)
+        seen = Seen(client_of(client), request, row=row, nearby=nearby, at=self._prefetcher.clock())
+        self._demanded(seen, sent, started)
         return found
 
     def area(self, x: Range, y: Range, *, client: Hashable | None = None, values: Mapping[str, Any] | None = None) -> list[T]:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Hashable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import BindParameter, Select
-from sqlalchemy.sql.visitors import iterate
+from sqlalchemy.sql.visitors import cloned_traverse, iterate
 
 from dal.errors import UsageError
 from dal.paging.values import packed
+from dal.prefetch import _internals
 
-__all__ = ["Arguments", "arguments_of", "digest", "names_in"]
+__all__ = ["Arguments", "arguments_of", "digest", "names_in", "with_values"]
+
+T = TypeVar("T")
 
 Arguments = tuple[tuple[str, Hashable], ...]
 
@@ -53,6 +56,22 @@ def arguments_of(values: Mapping[str, Any] | None, names: frozenset[str]) -> Arg
                 hint="give plain values: numbers, texts, dates, tuples of them",
             ) from error
     return tuple(sorted(given.items(), key=lambda each: each[0]))
+
+
+def with_values(statement: Select[T], values: Mapping[str, Any]) -> Select[T]:
+    """Return a statement with values for its parameters in it.
+
+    `Select.params()` keeps them beside it, where they get lost when more is given at execution.
+    """
+
+    def give(parameter: BindParameter[Any]) -> None:
+        if parameter.key in values:
+            parameter.value = values[parameter.key]
+            parameter.required = False
+
+    bare, options = _internals.without_options(statement)
+    found: Select[T] = cloned_traverse(bare, {"maintain_key": True, "detect_subquery_cols": True}, {"bindparam": give})
+    return found.options(*options)
 
 
 def digest(arguments: Arguments, *more: Any) -> str:

@@ -118,17 +118,19 @@ class Prefetcher:
         with self._lock:
             self._sources.put(template, source)
 
-    def demanded(self, seen: Seen, strategies: Iterable[Strategy], *, sent: bool, seconds: float) -> None:
+    def demanded(self, seen: Seen, strategies: Sequence[Strategy], *, sent: bool, seconds: float) -> None:
         """Hear of a demand that was answered, and send what it gives rise to.
 
         Args:
             seen: The demand.
-            strategies: Those of its pager.
+            strategies: Those of its pager; without any it is only counted.
             sent: Whether a statement was sent for it.
             seconds: How long that took.
         """
         with self._lock:
             self._book(seen, sent=sent, seconds=seconds)
+            if strategies:
+                self._gate.budget.demand()
             going = [
                 prefetch
                 for strategy in strategies
@@ -220,7 +222,6 @@ class Prefetcher:
         self._ledger.expire(self.clock())
         self._demands += 1
         self._hits += not sent
-        self._gate.budget.demand()
         if sent:
             self._gate.latencies.note_demand(seen.request.template, seconds)
         found = {id(each): each for part in seen.parts if (each := self._ledger.demand(part, sent=sent)) is not None}

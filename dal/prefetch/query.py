@@ -16,7 +16,7 @@ from dal.loading import Policy, apply_policy
 from dal.paging import PagePlan, dialect_of, plan
 from dal.prefetch import _internals
 from dal.prefetch.bounded import Bounded
-from dal.prefetch.parameters import Arguments, names_in
+from dal.prefetch.parameters import Arguments, names_in, with_values
 
 __all__ = ["Query"]
 
@@ -75,7 +75,7 @@ class Query(Generic[T]):
 
     def bound(self, arguments: Arguments) -> Select[T]:
         """Return the statement with the values of its parameters in it."""
-        return self.select.params(**dict(arguments)) if arguments else self.select
+        return with_values(self.select, dict(arguments)) if arguments else self.select
 
     def describe(self, arguments: Arguments) -> str:
         """Tell what is selected, in words."""
