@@ -1,6 +1,6 @@
 """Pages out of the cache beside pages out of the database, and what prefetching is worth: ratios and shares in one run.
 
-    python benchmarks/prefetch.py [speed|walks|trace|nothing ...] [--trace requests.tsv]
+    python benchmarks/prefetch.py [speed|walks|trace|nothing ...] [--trace requests.tsv] [--requests 3000]
 
 * speed: a page of 50 rows with one relationship, from the database with dal's own keyset page and from the cache as mapped
   objects, shapes and dictionaries, in turn, many rounds; the figure is the median of the ratios of the rounds.
@@ -287,8 +287,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sections", nargs="*", choices=[*SECTIONS, []], default=list(SECTIONS))
     parser.add_argument("--trace", type=Path)
+    parser.add_argument("--requests", type=int, help="how many of the trace's requests, the first; by default all")
     given = parser.parse_args()
-    visits = read(given.trace) if given.trace is not None else list(generated())
+    visits = (read(given.trace) if given.trace is not None else list(generated()))[: given.requests]
     with EmbeddedServer() as server:
         url = server.url()
         fill(url, visits)
