@@ -14,9 +14,9 @@ from dal.prefetch import _internals
 from dal.prefetch.cells import Cell, Range, cover, rectangles, ring
 from dal.prefetch.kept import Kept
 from dal.prefetch.parameters import Arguments, digest
-from dal.prefetch.prefetcher import Loaded
 from dal.prefetch.query import Query
 from dal.prefetch.requests import Request
+from dal.prefetch.sources import Loaded
 from dal.prefetch.spatial import Spatial
 
 __all__ = ["Areas"]

@@ -11,7 +11,7 @@ from dal.cache import Cache
 from dal.cache.cache import Form
 from dal.cache.many import fetch_many
 from dal.prefetch.ahead import careful, in_time
-from dal.prefetch.prefetcher import Loaded
+from dal.prefetch.sources import Loaded
 
 __all__ = ["Kept", "Load"]
 

@@ -11,9 +11,9 @@ from sqlalchemy.orm import Mapper, Session
 from dal.errors import UsageError
 from dal.prefetch.kept import Kept
 from dal.prefetch.parameters import Arguments, arguments_of, digest
-from dal.prefetch.prefetcher import Loaded
 from dal.prefetch.query import Query
 from dal.prefetch.requests import Request
+from dal.prefetch.sources import Loaded
 
 __all__ = ["Keys"]
 

@@ -32,10 +32,11 @@ from dal.prefetch.keys import Keys
 from dal.prefetch.pages import Pages
 from dal.prefetch.parameters import arguments_of
 from dal.prefetch.predictive import Predictive
-from dal.prefetch.prefetcher import Prefetcher, Source
+from dal.prefetch.prefetcher import Prefetcher
 from dal.prefetch.query import Query
 from dal.prefetch.requests import Direction, Request, Seen, Strategy
 from dal.prefetch.rows import values_of_first
+from dal.prefetch.sources import Source
 from dal.prefetch.spatial import Spatial
 
 __all__ = ["Pager"]

@@ -11,9 +11,9 @@ from sqlalchemy.orm import Session
 from dal.paging import PageRequest, Position, Total, Totals, Window, count, read
 from dal.prefetch.kept import Kept
 from dal.prefetch.parameters import Arguments, digest
-from dal.prefetch.prefetcher import Loaded
 from dal.prefetch.query import Query
 from dal.prefetch.requests import Request
+from dal.prefetch.sources import Loaded
 
 __all__ = ["Pages", "Place"]
 

@@ -7,63 +7,29 @@ all its pagers, and costs nothing before the first of them.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
-import weakref
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Literal, Protocol, runtime_checkable
 
+from dal.prefetch import forks
 from dal.prefetch.bounded import Bounded
 from dal.prefetch.decisions import Decision, Note, Outcome, Prefetch
 from dal.prefetch.executors import Executor
 from dal.prefetch.gate import Gate
 from dal.prefetch.ledger import Ledger
-from dal.prefetch.requests import Model, Request, Seen, Strategy, Thought
+from dal.prefetch.requests import Model, Request, Seen, Strategy, Thought, Timed
 from dal.prefetch.settings import share
+from dal.prefetch.sources import Loaded, Source
 from dal.prefetch.stats import PrefetchStats, StrategyStats
 
-__all__ = ["Prefetcher", "Source"]
+__all__ = ["Prefetcher"]
 
 SOURCES, MODELS = 512, 64
 PATIENCE, BUDGET = 300.0, 0.1
 _CLOSING = 5.0
 
 _log = logging.getLogger("dal.prefetch")
-_alive: weakref.WeakSet[Prefetcher] = weakref.WeakSet()
-
-Loaded = Literal["kept", "dropped", "there"]
-
-
-class Source(Protocol):
-    """Who can load the requests of a template: a pager."""
-
-    def holds(self, request: Request) -> bool:
-        """Tell whether it is in the cache."""
-        ...
-
-    def load(self, requests: Sequence[Request]) -> Loaded:
-        """Load requests into the cache: kept, dropped because a write overtook them, or there already."""
-        ...
-
-    def describe(self, request: Request) -> str:
-        """Tell what a request asks for, in words."""
-        ...
-
-
-@runtime_checkable
-class Timed(Protocol):
-    """A model that has thoughts at certain times, without a demand."""
-
-    def next_due(self, at: float) -> float:
-        """Tell when, in seconds since 1970."""
-        ...
-
-    def due(self, at: float) -> list[Thought]:
-        """Return what to load now."""
-        ...
 
 
 class Prefetcher:
@@ -93,7 +59,7 @@ class Prefetcher:
         self._lock = threading.Lock()
         self._demands = self._hits = self._prefetch_hits = 0
         self._closed = False
-        _watch_forks(self)
+        forks.watch(self)
 
     @property
     def budget(self) -> float:
@@ -163,7 +129,7 @@ class Prefetcher:
         with self._lock:
             self._ledger.expire(self.clock())
             outcomes = self._ledger.outcomes
-            by_strategy = {name: _strategy_stats(each, self._gate.held_back(name)) for name, each in outcomes.items()}
+            by_strategy = {name: StrategyStats.of(each, self._gate.held_back(name)) for name, each in outcomes.items()}
             waiting = self._ledger.waiting
             return PrefetchStats(
                 demands=self._demands,
@@ -293,23 +259,3 @@ class Prefetcher:
 
 
 _OUTCOMES: dict[Loaded, Outcome] = {"kept": "waiting", "dropped": "dropped", "there": "not needed"}
-
-
-def _strategy_stats(outcomes: Counter[Outcome], held_back: int) -> StrategyStats:
-    wasted = outcomes["wasted"] + outcomes["dropped"] + outcomes["failed"]
-    return StrategyStats(sent=outcomes["used"] + wasted, used=outcomes["used"], wasted=wasted, held_back=held_back)
-
-
-def _watch_forks(prefetcher: Prefetcher) -> None:
-    if not _alive and hasattr(os, "register_at_fork") and not _registered:
-        _registered.append(True)
-        os.register_at_fork(after_in_child=_in_child)
-    _alive.add(prefetcher)
-
-
-_registered: list[bool] = []
-
-
-def _in_child() -> None:
-    for prefetcher in list(_alive):
-        prefetcher.reset()

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
-__all__ = ["Direction", "Model", "Request", "Seen", "Strategy", "Thought"]
+__all__ = ["Direction", "Model", "Request", "Seen", "Strategy", "Thought", "Timed"]
 
 Direction = Literal["first", "forwards", "backwards"]
 
@@ -81,6 +81,19 @@ class Model(Protocol):
 
     def observe(self, seen: Seen) -> list[Thought]:
         """Learn from a demand and tell what may be asked next."""
+        ...
+
+
+@runtime_checkable
+class Timed(Protocol):
+    """A model that has thoughts at certain times, without a demand."""
+
+    def next_due(self, at: float) -> float:
+        """Tell when, in seconds since 1970."""
+        ...
+
+    def due(self, at: float) -> list[Thought]:
+        """Return what to load now."""
         ...
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+from dal.prefetch.decisions import Outcome
 
 __all__ = ["PrefetchStats", "StrategyStats"]
 
@@ -23,6 +26,12 @@ class StrategyStats:
     used: int
     wasted: int
     held_back: int
+
+    @classmethod
+    def of(cls, outcomes: Counter[Outcome], held_back: int) -> StrategyStats:
+        """Sum up what became of prefetches."""
+        wasted = outcomes["wasted"] + outcomes["dropped"] + outcomes["failed"]
+        return cls(sent=outcomes["used"] + wasted, used=outcomes["used"], wasted=wasted, held_back=held_back)
 
     @property
     def precision(self) -> float:

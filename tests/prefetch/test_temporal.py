@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from dal import ConfigError, UsageError
 from dal.prefetch import temporal
-from dal.prefetch.prefetcher import Timed
-from dal.prefetch.requests import Seen
+from dal.prefetch.requests import Seen, Timed
 from dal.prefetch.temporal import HOUR, HOURS
 from tests.prefetch.walks import Desk, page
 
