@@ -19,7 +19,6 @@ from sqlalchemy.orm import Session
 from dal import deadlines
 from dal.asyncio._bridge import run_sync, wait
 from dal.asyncio.engines import make_async_engine
-from dal.asyncio.replicas import AsyncReplica
 from dal.asyncio.units import DOOR, AsyncUnit
 from dal.config import CursorConfig, DatabaseConfig, PoolConfig
 from dal.database.database import (
@@ -30,8 +29,9 @@ from dal.database.database import (
     known_to_sessions,
     merged_session_options,
 )
+from dal.database.engines import close_engine
 from dal.database.reads import retrying_session
-from dal.database.replicas import close_engine, elsewhere, planned, replica_session
+from dal.database.replica_plan import planned
 from dal.database.units import Isolation, Trying, describe
 from dal.deadlines import Deadline
 from dal.durations import Duration, seconds
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from dal.asyncio.jobs import AsyncJobs
     from dal.asyncio.pager import AsyncPager, AsyncPrefetcher
     from dal.asyncio.parallel import AsyncParallel
+    from dal.asyncio.replicas import AsyncReplica
     from dal.cache import MemoryCache, RedisCache, TieredCache
     from dal.cache.cache import Form
     from dal.database.health import Health
@@ -184,6 +185,9 @@ class AsyncDatabase:
     @property
     def replica(self) -> AsyncReplica:
         """The replicas, to be read from; see `Database.replica`."""
+        from dal.asyncio.replicas import AsyncReplica
+        from dal.database.replicas import elsewhere, replica_session
+
         self._open()
         if self._replica is None:
             trying = Trying(self.config.pool, self._trying.pause, elsewhere=elsewhere)

@@ -21,9 +21,9 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from dal import deadlines
 from dal.config import CursorConfig, DatabaseConfig, PoolConfig
-from dal.database.engines import make_engine
+from dal.database.engines import close_engine, make_engine
 from dal.database.reads import retrying_session
-from dal.database.replicas import Replica, close_engine, elsewhere, planned, replica_session
+from dal.database.replica_plan import planned
 from dal.database.units import Isolation, Trying, Unit, describe
 from dal.deadlines import Deadline
 from dal.durations import Duration, seconds
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from dal.cache import Cache, MemoryCache, RedisCache, TieredCache
     from dal.cache.cache import Form
     from dal.database.health import Health
+    from dal.database.replicas import Replica
     from dal.jobs import Jobs, Worker
     from dal.paging import Totals
     from dal.parallel import Parallel, Progress
@@ -206,6 +207,8 @@ class Database:
     @property
     def replica(self) -> Replica:
         """The replicas, to be read from: `db.replica.session()`, `.run(...)`, `.unit(...)`; without replicas, the primary."""
+        from dal.database.replicas import Replica, elsewhere, replica_session
+
         self._open()
         with self._lock:
             if self._replica is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
@@ -15,7 +15,15 @@ from sqlalchemy.pool import QueuePool
 from dal.config import PoolConfig
 from dal.errors import ConfigError, ConnectFailed, DalError, MissingExtra
 
-__all__ = ["UNMAPPED", "check_driver", "errors_of_creation", "explain_connect_error", "make_engine", "pool_options"]
+__all__ = [
+    "UNMAPPED",
+    "check_driver",
+    "close_engine",
+    "errors_of_creation",
+    "explain_connect_error",
+    "make_engine",
+    "pool_options",
+]
 
 UNMAPPED = ("idle_timeout", "validation_query", "test_while_idle")
 """Pool settings that SQLAlchemy's own pool, used for other databases than PostgreSQL, has nothing for."""
@@ -136,3 +144,15 @@ def _place(url: URL) -> str:
         return f"the file {url.database}"
     host = url.host or url.query.get("host") or "the local socket"
     return f"{url.database or 'the database'} at host {host}, port {url.port or url.query.get('port') or 'default'}"
+
+
+def close_engine(engine: Engine) -> None:
+    """Close an engine's pool and whatever else it holds.
+
+    Args:
+        engine: The engine.
+    """
+    close: Callable[[], None] | None = getattr(engine.pool, "close", None)
+    if close is not None:
+        close()
+    engine.dispose()

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
 from itertools import count
 from time import monotonic
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -20,21 +19,20 @@ from sqlalchemy.engine import URL, ExceptionContext
 from sqlalchemy.orm import Session, SessionTransaction, sessionmaker
 
 from dal import deadlines
-from dal.config import DatabaseConfig, PoolConfig
+from dal.database.engines import close_engine
 from dal.database.health import Problem
 from dal.database.lag import Lag, ReplicaState
 from dal.database.reads import retrying_session
 from dal.database.units import Isolation, Trying, Unit, describe, leave_no_mode
-from dal.durations import Duration, seconds
-from dal.errors import ConfigError, ConnectFailed, PoolTimeout
+from dal.durations import Duration
+from dal.errors import ConnectFailed, PoolTimeout
 from dal.events import OpenFailed, TimedOut
 
-__all__ = ["Plan", "Replica", "Replicas", "close_engine", "elsewhere", "planned", "replica_session"]
+__all__ = ["Replica", "Replicas", "elsewhere", "replica_session"]
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
-_PATIENCE = 2.0
 _CHOSEN = "dal.replica"
 
 _missed: ContextVar[bool] = ContextVar("dal_replica_missed", default=False)
@@ -174,77 +172,6 @@ def elsewhere(error: BaseException) -> bool:
     missed = _missed.get()
     _missed.set(False)
     return isinstance(error, ConnectFailed) or (isinstance(error, PoolTimeout) and missed)
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a database was told about its replicas.
-
-    Args:
-        url: The primary's URL.
-        urls: The replicas' URLs.
-        bound: Seconds that a replica may be behind.
-        pool: The primary's pool settings; a replica is sooner given up.
-        make: Makes an engine.
-    """
-
-    url: URL
-    urls: Sequence[URL]
-    bound: float
-    pool: PoolConfig
-    make: Callable[[URL, PoolConfig], Engine]
-
-    def begin(self, primary: Engine) -> Replicas:
-        """Make the engines of the replicas, and begin to look at them.
-
-        Args:
-            primary: The primary's engine.
-        """
-        given = {name: getattr(self.pool, name) for name in self.pool.__dataclass_fields__}
-        settings = PoolConfig(**{**given, "connection_timeout": min(self.pool.connection_timeout, _PATIENCE)})
-        return Replicas(
-            primary, [self.make(one, settings) for one in self.urls], url=self.url, urls=self.urls, bound=self.bound
-        )
-
-
-def planned(
-    config: DatabaseConfig, replicas: Sequence[str | URL], staleness: Duration, make: Callable[[URL, PoolConfig], Engine]
-) -> Plan:
-    """Check what a caller says about replicas.
-
-    Args:
-        config: The primary's configuration.
-        replicas: The replicas' URLs.
-        staleness: How far a replica may be behind.
-        make: Makes an engine.
-
-    Returns:
-        The plan.
-
-    Raises:
-        ConfigError: A URL cannot be read, one of the databases is not PostgreSQL, or the staleness is no duration.
-    """
-    if isinstance(replicas, (str, URL)):
-        raise ConfigError("replicas: this is one URL, not a list", hint="replicas=[url]")
-    urls = [DatabaseConfig(url=one).url for one in replicas]
-    for one in [config.url, *urls] if urls else []:
-        if one.get_backend_name() != "postgresql":
-            raise ConfigError(
-                f"replicas: {one.drivername} has none that dal knows", hint="postgresql+psycopg://user@host/database"
-            )
-    return Plan(config.url, urls, seconds(staleness, name="staleness"), config.pool, make)
-
-
-def close_engine(engine: Engine) -> None:
-    """Close an engine's pool and whatever else it holds.
-
-    Args:
-        engine: The engine.
-    """
-    close: Callable[[], None] | None = getattr(engine.pool, "close", None)
-    if close is not None:
-        close()
-    engine.dispose()
 
 
 def _read_only(engine: Engine) -> Engine:
