@@ -129,9 +129,22 @@ def replace_method(dialect: Any, name: str, make: Callable[[Callable[..., Any]],
     Returns:
         A function that puts the method back.
     """
-    setattr(dialect, name, make(getattr(dialect, name)))
+    stock = getattr(dialect, name)
+    own = vars(dialect).get(name)
+    made: Callable[..., Any] | None = make(stock)
+
+    def standing(*given: Any, **named: Any) -> Any:
+        return (made or stock)(*given, **named)
 
     def restore() -> None:
-        vars(dialect).pop(name, None)
+        nonlocal made
+        made = None
+        # Somebody else may stand in front by now; then what is left here only passes on.
+        if vars(dialect).get(name) is standing:
+            if own is None:
+                delattr(dialect, name)
+            else:
+                setattr(dialect, name, own)
 
+    setattr(dialect, name, standing)
     return restore

@@ -177,7 +177,7 @@ class Bus:
             end.close()
 
     def _keep_connected(self) -> None:
-        pause = 0.05
+        pause, told = 0.05, False
         while not self._closing:
             try:
                 with self._connect() as connection:
@@ -187,7 +187,9 @@ class Bus:
             except Exception as error:
                 self._answered.set()
                 if not self._closing:
-                    _log.warning("the cache does not hear what other processes write, and is off meanwhile: %s", error)
+                    level = logging.WARNING if self.listening or not told else logging.DEBUG
+                    _log.log(level, "the cache does not hear what other processes write, and is off meanwhile: %s", error)
+                    told = True
             self._stop_listening()
             if not self._closing:
                 self._sleep(pause)

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Hashable, Iterable
 from contextvars import ContextVar
 from time import monotonic
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.orm import Session
@@ -22,7 +22,6 @@ from dal.cache.forms import copies, shapes
 from dal.cache.frozen import freeze
 from dal.cache.recording import Recording, current, recorded
 from dal.cache.runtime import Runtime
-from dal.cache.second import SecondLevel
 from dal.cache.shelf import Shelf
 from dal.cache.single_flight import SingleFlight
 from dal.cache.sizes import ENTRY, TAG, size_of
@@ -31,6 +30,9 @@ from dal.cache.stats import CacheStats
 from dal.cache.tables import names_of, with_deleted
 from dal.cache.watch import Watch, note
 from dal.own_statements import ask
+
+if TYPE_CHECKING:
+    from dal.cache.second import SecondLevel
 
 __all__ = ["Cache", "Form"]
 

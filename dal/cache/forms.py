@@ -60,13 +60,12 @@ def dictionaries(entry: Entry) -> Any:
         The value; rows come as dicts too.
     """
     frozen = entry.frozen
-    objects: list[Any] = [dict(zip(node.plan.columns, node.values, strict=True)) for node in frozen.nodes]
-    for made, node in zip(objects, frozen.nodes, strict=True):
-        for relation, link in zip(node.plan.relations, node.links, strict=True):
-            if relation.many:
-                made[relation.key] = [objects[each] for each in link]
-            else:
-                made[relation.key] = None if link is None else objects[link]
+    objects: list[Any] = [dict(zip(plan.columns, values)) for plan, _, values, _ in frozen.nodes]  # noqa: B905
+    for made, (plan, _, values, links) in zip(objects, frozen.nodes):  # noqa: B905
+        for (key, many, _), link in zip(plan.relations, links):  # noqa: B905
+            made[key] = [objects[each] for each in link] if many else None if link is None else objects[link]
+        for at in plan.opaque:
+            made[plan.columns[at]] = copy.deepcopy(values[at])
     return rebuild(frozen.root, objects, lambda names, values: dict(zip(names, values, strict=True)))
 
 

@@ -15,9 +15,7 @@ from sqlalchemy.orm import Session
 from dal._extras import require
 from dal.cache.bus import Bus
 from dal.cache.cache import Cache
-from dal.cache.redis import RemoteStore
 from dal.cache.runtime import Runtime
-from dal.cache.second import SecondLevel
 from dal.cache.settings import MemoryCache, RedisCache, TieredCache, tiers
 from dal.cache.shelf import Shelf
 from dal.cache.watch import Watch
@@ -78,6 +76,10 @@ def open_cache(
     shelf = Shelf(memory, None if connect is None else lambda listener: Bus(connect, listener))
     second = None
     if redis is not None:
+        require("msgspec", extra="redis", purpose="RedisCache")
+        from dal.cache.redis import RemoteStore
+        from dal.cache.second import SecondLevel
+
         second = SecondLevel(RemoteStore(redis, is_async=runtime.is_async), redis.prefix, shelf)
     cache = Cache(shelf, second, Watch(engine, shelf), sessions=sessions, trying=trying, runtime=runtime)
     _remember(cache)

@@ -12,6 +12,7 @@ What foreign keys of known tables do (ON DELETE CASCADE, SET NULL) is followed.
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary, WeakSet
@@ -58,6 +59,7 @@ NOTHING = Touched(_NONE, _NONE)
 ALL = Touched(_NONE, None)
 _of_compiled: WeakKeyDictionary[Any, Touched] = WeakKeyDictionary()
 _metadata: WeakSet[MetaData] = WeakSet()
+_adding = threading.Lock()
 
 
 def of_statement(context: Any, statement: str) -> Touched:
@@ -164,10 +166,12 @@ _known_followers: tuple[int, dict[str, frozenset[str]]] = (-1, {})
 
 def _followers() -> dict[str, frozenset[str]]:
     global _known_followers
-    size = sum(len(metadata.tables) for metadata in _metadata)
+    with _adding:
+        known = list(_metadata)
+    size = sum(len(metadata.tables) for metadata in known)
     if _known_followers[0] != size:
         found: dict[str, set[str]] = {}
-        for metadata in list(_metadata):
+        for metadata in known:
             for table in list(metadata.tables.values()):
                 for key in table.foreign_keys:
                     if key.ondelete:
@@ -218,7 +222,9 @@ def _moved_along(table: Table) -> set[str]:
 
 
 def _named(table: Table) -> set[str]:
-    _metadata.add(table.metadata)
+    if table.metadata not in _metadata:
+        with _adding:
+            _metadata.add(table.metadata)
     return {bare(table.name), *map(bare, table.info.get("tables", ()))}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from typing import Any
 
 from sqlalchemy import update
@@ -53,6 +54,12 @@ def fork_and_write(url: str, name: str) -> None:
         db.close()
         os._exit(0 if not inherited and seen == name else 1)
     _, status = os.waitpid(child, 0)
+    end = time.monotonic() + 10
+    while db.cache.has("key") and time.monotonic() < end:
+        time.sleep(0.005)
+    # It was told, on the connection that the child had inherited and has let alone.
+    assert not db.cache.has("key")
+    assert db.cache.stats().restarts == 1
     db.close()
     sys.exit(os.waitstatus_to_exitcode(status))
 

@@ -225,6 +225,8 @@ def test_dictionaries_are_the_callers_own(session: Session) -> None:
     )
     first, second = dictionaries(entry), dictionaries(entry)
     first[0]["title"] = "changed"
+    first[0]["author"]["options"]["tags"].append("changed")
+    assert second[0]["author"]["options"] == {"tags": ["a", "1"]}
     assert second[0]["title"] == "b1.1"
     assert second[0]["author"]["name"] == "a1"
     assert second[0]["author"] is second[1]["author"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -55,6 +57,35 @@ def test_what_is_no_cache() -> None:
 
 def test_passwords_are_masked() -> None:
     assert "secret" not in repr(TieredCache(MemoryCache(), RedisCache("redis://me:secret@host:6379/0")))
+
+
+def test_memory_needs_nothing_that_is_not_installed() -> None:
+    program = """
+import sys
+sys.modules["msgspec"] = sys.modules["redis"] = None
+from dal import Database, MemoryCache, MissingExtra, RedisCache
+with Database("sqlite://", cache=MemoryCache()) as db:
+    assert db.cache.fetch("key", lambda session: 5) == 5
+try:
+    Database("postgresql+psycopg://x/y", cache=RedisCache("redis://x"))
+except MissingExtra as error:
+    assert "dal[redis]" in error.hint
+else:
+    sys.exit(1)
+"""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_database_without_a_cache_imports_nothing_of_it() -> None:
+    program = """
+import sys
+from dal import Database
+with Database("sqlite://") as db, db.session() as session:
+    session.connection()
+sys.exit(any(name.startswith("dal.cache") for name in sys.modules))
+"""
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 def test_other_databases_have_memory_alone() -> None:

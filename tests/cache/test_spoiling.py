@@ -320,6 +320,29 @@ def test_a_table_may_name_others(url: URL) -> None:
         noted.info.clear()
 
 
+def test_two_caches_of_one_process_do_not_undo_each_other(url: URL) -> None:
+    with Database(url, cache=MemoryCache()) as first:
+        for _ in range(2):
+            with Database(url, cache=MemoryCache()) as second:
+                for writer, reader in ((first, second), (second, first)):
+                    reader.cache.fetch("key", authors)
+                    with writer.transaction() as session:
+                        session.execute(update(Author).values(name="x"))
+                    assert not reader.cache.has("key")
+            first.cache.fetch("key", authors)
+            with first.transaction() as session:
+                session.execute(update(Author).values(name="y"))
+            assert not first.cache.has("key")
+        last = Database(url, cache=MemoryCache())
+        with last.session() as session:
+            session.execute(select(Author))
+    last.cache.fetch("key", authors)
+    with last.transaction() as session:
+        session.execute(update(Author).values(name="z"))
+    assert not last.cache.has("key")
+    last.close()
+
+
 def test_a_closed_cache_leaves_the_engine_as_it_was(url: URL) -> None:
     own = create_engine(url)
     commit = own.dialect.do_commit
