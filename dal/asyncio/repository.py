@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from dal.loading import Policy
 from dal.loading.tasks import alone
-from dal.paging import Page, PagePlan, Position, Totals, Window
+from dal.paging import MAX_OFFSET, Page, PagePlan, Position, Totals, Window
 from dal.paging.batches import next_batch
 from dal.repository import Attribute, Criterion, Explanation, Filter, Lock, Order, Path, Repository, Values
 from dal.repository.entities import entity_of
@@ -129,6 +129,7 @@ class AsyncRepository(Generic[T]):
         total: Totals = "none",
         owner: str | None = None,
         policy: Policy | str | None = None,
+        max_offset: int = MAX_OFFSET,
     ) -> Page[T]:
         """Return a page of the objects that filters select; see `Repository.page`."""
         return await self._run(
@@ -142,6 +143,7 @@ class AsyncRepository(Generic[T]):
                 total=total,
                 owner=owner,
                 policy=policy,
+                max_offset=max_offset,
             )
         )
 

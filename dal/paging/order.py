@@ -21,7 +21,7 @@ from sqlalchemy.types import TypeEngine
 from dal.errors import UsageError
 from dal.paging.raw import cast_of, comparable, plain_type
 
-__all__ = ["Key", "keys_of", "listed", "ordering"]
+__all__ = ["Key", "keys_of", "listed", "naturally_first", "ordering"]
 
 _VOLATILE = frozenset({"random", "rand", "newid", "uuid", "gen_random_uuid", "uuid_generate_v4", "clock_timestamp"})
 

@@ -13,7 +13,7 @@ from dal._cursors import INFO_KEY, CursorConfig
 from dal.errors import UsageError
 from dal.paging.cursor import Signer, signer_of
 
-__all__ = ["Cursors", "cursors_of", "using_cursors"]
+__all__ = ["Cursors", "checked_owner", "cursors_of", "using_cursors"]
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from dal.errors import UsageError
 from dal.paging import _internals
 from dal.paging.plan import PagePlan
 
-__all__ = ["BOUND", "Total", "Totals", "count"]
+__all__ = ["BOUND", "Total", "Totals", "checked", "count"]
 
 Totals: TypeAlias = Literal["none", "exact", "bounded", "estimate"] | int
 

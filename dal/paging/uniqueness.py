@@ -62,7 +62,7 @@ def completed(
         if added is None:
             raise UsageError(
                 f"nothing is known that tells the rows of {getattr(left[0], 'name', left[0])} apart",
-                hint="say what does: key=[its.c.id]; a page that begins after a row has to know which",
+                hint="say what does: get_page(..., key=[its.c.id])",
             )
         known += added
         keys = _joined(keys, added, statement, dialect)

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session, scoped_session
 
 from dal.errors import MultipleFound, NotFound, UsageError
 from dal.loading import Policy, apply_policy
-from dal.paging import Page, PagePlan, Totals, get_page
+from dal.paging import MAX_OFFSET, Page, PagePlan, Totals, get_page
 from dal.paging.batches import batches, planned_batches
 from dal.repository import _internals, identities, statements, writes
 from dal.repository.entities import Entity, entity_of
@@ -260,6 +260,7 @@ class Repository(Generic[T]):
         total: Totals = "none",
         owner: str | None = None,
         policy: Policy | str | None = None,
+        max_offset: int = MAX_OFFSET,
     ) -> Page[T]:
         """Return a page of the objects that filters select, by keyset: as fast at any depth, and no row lost or seen twice.
 
@@ -269,10 +270,11 @@ class Repository(Generic[T]):
             size: Rows of the page.
             after: The cursor to begin after: another page's `next`.
             before: The cursor to end before: another page's `previous`.
-            number: A page by its number: the first is 1, the last is -1; of the rows in between, 10,000 at most are skipped.
+            number: A page by its number: the first is 1, the last is -1; the database reads and skips the rows in between.
             total: "none", "exact", "bounded" (counts to 10,000), "estimate" (asks the planner), or a number to count to.
             owner: Who alone may use the page's cursors: a tenant, a user.
             policy: How related data is loaded.
+            max_offset: How many rows may be skipped to get to a page by its number.
 
         Returns:
             The page: `items`, `next`, `previous`, `total`.
@@ -294,6 +296,7 @@ class Repository(Generic[T]):
             number=number,
             total=total,
             owner=owner,
+            max_offset=max_offset,
         )
 
     def in_batches(

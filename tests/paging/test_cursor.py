@@ -245,7 +245,7 @@ EXACT = [
     dt.time(23, 59, 59, 1),
     dt.time(1, tzinfo=dt.UTC),
     dt.timedelta(days=-1, microseconds=3),
-    uuid.uuid4(),
+    uuid.UUID(int=2**127 + 7),
     [1, [None, "x"]],
     ipaddress.ip_address("::1"),
     ipaddress.ip_network("10.0.0.0/8"),

@@ -11,7 +11,7 @@ import datetime as dt
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, assert_type
 
-from sqlalchemy import exists, func, or_, select, true
+from sqlalchemy import Row, exists, func, or_, select, true
 from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, aliased, mapped_column, relationship, scoped_session
@@ -19,6 +19,7 @@ from sqlmodel import Field, SQLModel, col
 
 from dal.asyncio import AsyncRepository
 from dal.loading import eager, lazy
+from dal.paging import Page, Total, get_page
 from dal.repository import Explanation, Repository
 
 
@@ -148,3 +149,25 @@ def refused(session: Session, users: Users, heroes: Repository[Hero]) -> None:
     users.load([User()], "orders")  # type: ignore[arg-type]
     heroes.list(Hero.name == "a")  # type: ignore[arg-type]
     Repository("session", User)  # type: ignore[arg-type]
+
+
+def pages(session: Session) -> None:
+    users = Users(session)
+    page = users.page(User.active, order_by=[User.name.desc()], size=20, total="bounded")
+    assert_type(page, Page[User])
+    assert_type(page.next, str | None)
+    assert_type(page.total, Total | None)
+    assert_type(page.edges[0].node, User)
+    assert_type(users.in_batches(User.active), Iterator[list[User]])
+    assert_type(get_page(session, select(User)), Page[User])
+    assert_type(get_page(session, select(User.name)), Page[str])
+    assert_type(get_page(session, select(User, User.name)), Page[Row[User, str]])
+    users.page(order_by="name")  # type: ignore
+    users.page(total="all")  # type: ignore
+    users.page(afer=page.next)  # type: ignore
+
+
+async def async_pages(session: AsyncSession) -> None:
+    users = AsyncRepository(session, User)
+    assert_type(await users.page(User.active, total=500), Page[User])
+    assert_type(users.in_batches(User.active), AsyncIterator[list[User]])
