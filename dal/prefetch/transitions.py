@@ -17,7 +17,7 @@ from dal.prefetch.bounded import Bounded
 __all__ = ["Context", "Edge", "Transitions"]
 
 CONTEXTS, SUCCESSORS, HALVE_EVERY = 2000, 8, 10_000
-_BEFORE_TAKEN, _BEFORE_NOT = 1.0, 3.0
+_BEFORE_TAKEN, _BEFORE_NOT, _TWICE = 1.0, 3.0, 2
 
 C = TypeVar("C", bound=Hashable)
 S = TypeVar("S", bound=Hashable)
@@ -54,8 +54,11 @@ class Context(Generic[S]):
         edge.count += 1
 
     def probability(self, edge: Edge[S]) -> float:
-        """Return how likely an edge is taken: the mean of a Beta(1, 3) that has seen this context."""
-        return (edge.count - edge.error + _BEFORE_TAKEN) / (self.times + _BEFORE_TAKEN + _BEFORE_NOT)
+        """Return how likely an edge is taken: by a Beta(1, 3) that has seen this context; 0 for what came only once."""
+        certain = edge.count - edge.error
+        if certain < _TWICE:
+            return 0.0
+        return (certain + _BEFORE_TAKEN) / (self.times + _BEFORE_TAKEN + _BEFORE_NOT)
 
     def likeliest(self) -> list[Edge[S]]:
         """Return the edges, the likeliest first."""

@@ -55,6 +55,7 @@ def test_the_whole_demo_without_a_terminal(tmp_path: Path) -> None:
     assert "Flight.airline was not loaded by the query" in answer.stdout
     assert "write   .options(joinedload(Flight.plane))" in answer.stdout
     assert "1 statement instead of 46, and nothing left to find" in answer.stdout
+    assert "both ways showed the same flights" in answer.stdout
     assert "errors seen 0" in answer.stdout
     assert "PostgreSQL counts the same flights and the same minutes for every airline" in answer.stdout
     assert {rows for _, _, rows in policies.values()} == {100}

@@ -112,10 +112,10 @@ def test_a_pool_at_work_is_left_alone() -> None:
 def test_what_is_not_worth_its_cost_is_not_sent() -> None:
     gate = Gate(0.2, lambda: "")
     gate.latencies.note_demand("list", 0.001)
-    gate.latencies.note_prefetch("list", 0.010)
+    gate.latencies.note_prefetch("list", 0.020)
     assert "a chance of 0.90 to save 1 ms" in gate.refusal("guess", "list", 0.9)
     assert gate.refusal("guess", "other", 0.9) == ""
-    assert "not worth it" in gate.refusal("guess", "other", 0.1)
+    assert "not worth it" in gate.refusal("guess", "other", 0.05)
 
 
 def test_what_is_there_or_on_its_way_is_not_loaded_again() -> None:

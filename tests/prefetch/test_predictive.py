@@ -116,7 +116,8 @@ def test_space_saving_never_misses_a_frequent_successor_and_never_estimates_belo
                 assert edge is not None
             if edge is not None:
                 assert edge.count - edge.error <= count <= edge.count
-                assert 0 < found.probability(edge) < 1
+                assert 0 <= found.probability(edge) < 1
+                assert (found.probability(edge) > 0) == (edge.count - edge.error > 1), "once is no habit"
 
 
 def test_contexts_stay_bounded_and_old_habits_fade() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ForeignKey
+from typing import Any
+
+from sqlalchemy import ForeignKey, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
 
-__all__ = ["PEOPLE", "Base", "Home", "Person", "Place", "fill"]
+__all__ = ["BY_AGE", "PEOPLE", "Base", "Home", "Person", "Place", "fill", "ids", "oracle"]
 
 PEOPLE = 200
 
@@ -52,3 +54,14 @@ def fill(session: Session) -> None:
     session.add_all(
         Place(id=x * 10 + y + 1, name=f"place {x} {y}", lat=x + 0.5, lon=y + 0.5) for x in range(10) for y in range(10)
     )
+
+
+BY_AGE = select(Person).order_by(Person.age.desc())
+
+
+def ids(page: Any) -> list[int]:
+    return [person.id for person in page.items]
+
+
+def oracle() -> list[int]:
+    return sorted(range(1, PEOPLE + 1), key=lambda number: (number % 7, number), reverse=True)
