@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import select
 import socket
 import threading
@@ -25,10 +24,10 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Protocol
 
+from dal.cache.messages import listed, read, short, unlisted
 from dal.cache.snapshot import CURRENT, Snapshot
-from dal.written import DELETED, bare
 
-__all__ = ["CHANNEL", "Bus", "Heard", "Listener", "message"]
+__all__ = ["CHANNEL", "Bus", "Heard", "Listener"]
 
 CHANNEL = "dal_cache"
 
@@ -36,15 +35,16 @@ _log = logging.getLogger("dal.cache")
 _SPACING = 0.02
 _TICK = 1.0
 _LOCK_CLASS = 0x44_41_4C
-_MOST_BYTES = 7500
-_NAMES = re.compile(r'\s*[\w."$*]+\s*(,\s*[\w."$*]+\s*)*')
 _DOUBT = 60.0
 
 _SEND = "SELECT pg_notify(%s, %s || pg_current_snapshot()::text || '\"}'), pg_current_snapshot()::text"
 _PEERS = """
 SELECT objid FROM pg_locks WHERE locktype = 'advisory' AND classid = %s AND objsubid = 2 AND granted
    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
-_NOTICE_DEATH = "SELECT set_config('tcp_keepalives_idle', '5', false), set_config('tcp_keepalives_interval', '2', false)"
+# What is told is worth nothing after a crash, so nobody waits for the disk; and the server is to notice a machine that is gone.
+_SETTINGS = """
+SELECT set_config('synchronous_commit', 'off', false),
+       set_config('tcp_keepalives_idle', '5', false), set_config('tcp_keepalives_interval', '2', false)"""
 _LIFE = """
 SELECT system_identifier::text, left(pg_walfile_name(pg_current_wal_lsn()), 8), pg_postmaster_start_time()::text,
        (SELECT min(pid) FROM pg_stat_activity WHERE datid IS NULL)::text
@@ -81,11 +81,6 @@ class Listener(Protocol):
     def missed(self, floor: Snapshot) -> None:
         """Learn that a process ended without saying what it wrote last."""
         ...
-
-
-def message(sender: str, tables: frozenset[str] | None) -> str:
-    """Return the message of a commit that carries it itself."""
-    return _short(json.dumps({"from": sender, "tables": _listed(tables)}), sender)
 
 
 class Bus:
@@ -139,7 +134,7 @@ class Bus:
         """
         with self._lock:
             asleep = not self._pending
-            self._pending.update(_listed(tables))
+            self._pending.update(listed(tables))
             self._until = until
             if doubtful:
                 self._doubts.append((monotonic() + _DOUBT, tables))
@@ -248,16 +243,16 @@ class Bus:
             with self._lock:
                 self._pending |= tables
             raise
-        self._listener.settled(_unlisted(tables), until, snapshot)
+        self._listener.settled(unlisted(tables), until, snapshot)
 
     def _notify(self, connection: Any, tables: frozenset[str]) -> Snapshot:
-        head = _short(json.dumps({"from": self.sender, "tables": sorted(tables)}), self.sender)
+        head = short(json.dumps({"from": self.sender, "tables": sorted(tables)}), self.sender)
         return Snapshot.of(connection.execute(_SEND, (CHANNEL, head[:-1] + ', "at": "')).fetchone()[1])
 
     def _hear(self, connection: Any, notices: list[Any]) -> None:
         unseen: set[str] = set()
         for notice in notices:
-            told = _read(notice.payload)
+            told = read(notice.payload)
             if told.get("from") == self.sender:
                 continue
             if "hello" in told:
@@ -265,11 +260,11 @@ class Bus:
             elif "bye" in told:
                 self._leaving.add(told["bye"])
             elif "at" in told:
-                self._listener.heard(Heard(_unlisted(told["tables"]), Snapshot.of(told["at"])))
+                self._listener.heard(Heard(unlisted(told["tables"]), Snapshot.of(told["at"])))
             elif "tables" in told:
                 unseen.update(map(str, told["tables"]))
         if unseen:
-            self._listener.heard(Heard(_unlisted(unseen), _snapshot(connection)))
+            self._listener.heard(Heard(unlisted(unseen), _snapshot(connection)))
 
     def _look_for_peers(self, connection: Any) -> None:
         present = self._present(connection)
@@ -285,7 +280,7 @@ class Bus:
         with self._lock:
             self._doubts = [each for each in self._doubts if each[0] > monotonic()]
             for _, tables in self._doubts:
-                self._pending.update(_listed(tables))
+                self._pending.update(listed(tables))
 
     def _say_goodbye(self, connection: Any) -> None:
         goodbye = json.dumps({"from": self.sender, "bye": self._token})
@@ -301,32 +296,6 @@ class Bus:
         ready, _, _ = select.select([self._wake[0]], [], [], seconds)
         if ready and not self._closing:
             self._wake[0].recv(4096)
-
-
-def _short(told: str, sender: str) -> str:
-    """Return a message, or one that names any table where it is longer than PostgreSQL takes."""
-    return told if len(told.encode()) <= _MOST_BYTES else json.dumps({"from": sender, "tables": ["*"]})
-
-
-def _listed(tables: frozenset[str] | None) -> list[str]:
-    return ["*"] if tables is None else sorted(tables)
-
-
-def _unlisted(tables: Any) -> frozenset[str] | None:
-    names = frozenset(bare(str(each)) for each in tables)
-    return None if "*" in names else names
-
-
-def _read(payload: str) -> dict[str, Any]:
-    """Read a message; one that is not dal's own is a list of table names, and means any table where it cannot be read."""
-    try:
-        told = json.loads(payload)
-    except ValueError:
-        told = payload.split(",") if _NAMES.fullmatch(payload) else None
-    if isinstance(told, dict) and (told.keys() & {"tables", "bye", "hello"}):
-        return told
-    names = told if isinstance(told, list) and told else ["*"]
-    return {"tables": [*names, *(f"{DELETED}{bare(str(name))}" for name in names)]}
 
 
 def _snapshot(connection: Any) -> Snapshot:

@@ -81,7 +81,7 @@ class Cache:
         self._runtime = runtime
         self._flights: SingleFlight[Entry] = SingleFlight()
         self._counting = threading.Lock()
-        self._counted = dict.fromkeys(("misses", "waited", "shared_hits", "stale_hits", "primed"), 0)
+        self._counted: dict[str, int] = dict.fromkeys(("misses", "waited", "shared_hits", "stale_hits", "primed"), 0)
         self._refreshes = threading.BoundedSemaphore(_MOST_REFRESHES)
         self._waited_for_bus = False
 
@@ -258,52 +258,50 @@ class Cache:
         self._shelf.clear()
 
     def _miss(self, key: Hashable, stale: Entry | None, load: Callable[[Session], Any], tables: Iterable[Any]) -> Entry:
+        named = names_of(tables)
         if stale is not None:
             if stale.usable_until > monotonic():
                 self._count("stale_hits")
-                self._refresh(key, load, names_of(tables))
+                self._refresh(key, load, named)
                 return stale
             self._shelf.unused(key, stale)
         self._count("misses")
         if self._watch is None or key in _leading.get():
-            return self._load(key, load, names_of(tables))
+            return self._load(key, load, named)
         self._await_bus()
         for _ in range(_TRIES):
+            joined = self._shelf.now()
             flight, leads = self._flights.join(key)
             if leads:
-                return self._runtime.lead(lambda: self._lead(key, load, names_of(tables)))
+                return self._runtime.lead(lambda: self._lead(key, load, named))
             entry = self._runtime.wait(flight)
-            if entry is not None:
+            # Whoever wrote before he joined must not be given what was read before he wrote.
+            if entry is not None and (joined <= entry.since or self._shelf.admits(entry)):
                 self._count("waited")
                 return entry
-        return self._load(key, load, names_of(tables))
+        return self._load(key, load, named)
 
     def _lead(self, key: Hashable, load: Callable[[Session], Any], tables: frozenset[str]) -> Entry:
-        """Fetch what others may be waiting for.
-
-        They are given what is kept, and also what cannot be kept, if nothing was written here meanwhile.
-        """
-        since = self._shelf.now()
-        shared = self._shelf.look(key)
-        if shared is not None and shared.fresh_until > monotonic():
+        """Fetch what others may be waiting for."""
+        there = self._shelf.look(key)
+        if there is not None and there.fresh_until > monotonic():
             # It came between the caller's look and the flight.
-            self._flights.land(key, shared)
-            return shared
-        shared = None
+            self._flights.land(key, there)
+            return there
+        landed: Entry | None = None
         token = _leading.set((*_leading.get(), key))
         try:
-            entry = self._load(key, load, tables)
-            shared = entry if entry.kept or self._shelf.now() == since else None
+            landed = self._load(key, load, tables)
+            return landed
         finally:
             _leading.reset(token)
-            self._flights.land(key, shared)
-        return entry
+            self._flights.land(key, landed)
 
     def _load(self, key: Hashable, load: Callable[[Session], Any], tables: frozenset[str]) -> Entry:
         """Fetch a value, and keep it if it may be."""
         since = self._shelf.now()
         if self._second is not None and self._shelf.trusted:
-            found = self._second.get(key)
+            found = self._second.get(key, since)
             if found is not None and self._shelf.keep_foreign(key, found):
                 self._count("shared_hits")
                 return found
@@ -311,7 +309,7 @@ class Cache:
         frozen = self._trying(lambda: self._read(load, recording))
         read = frozenset(recording.tables)
         entry = Entry(frozen, read, recording.snapshot, size_of(key, frozen) + ENTRY + TAG * len(read))
-        entry.clean = recording.clean
+        entry.clean, entry.since = recording.clean, since
         if self._shelf.keep(key, entry, since) and self._second is not None:
             self._second.put(key, entry)
         return entry

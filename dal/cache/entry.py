@@ -16,6 +16,7 @@ class Entry:
     Attributes:
         frozen: The value.
         tables: What it was read from.
+        since: The guard's clock when its reading began.
         snapshot: What it was read in, on PostgreSQL.
         size: What it takes in memory, in bytes.
         fresh_until: Until when it is served, on `time.monotonic()`.
@@ -35,6 +36,7 @@ class Entry:
         "plain",
         "root",
         "shapes",
+        "since",
         "size",
         "snapshot",
         "tables",
@@ -48,6 +50,7 @@ class Entry:
         self.tables = tables
         self.snapshot = snapshot
         self.size = size
+        self.since = 0
         self.fresh_until = self.usable_until = 0.0
         self.shapes: Any = None
         self.clean = True

@@ -65,6 +65,6 @@ def _read(cache: Cache, missing: Sequence[Hashable], load: LoadMany) -> dict[Has
     made = {}
     for key, value in frozen.items():
         entry = made[key] = Entry(value, tables, recording.snapshot, size_of(key, value) + ENTRY + TAG * len(tables))
-        entry.clean = recording.clean
+        entry.clean, entry.since = recording.clean, since
         cache._shelf.keep(key, entry, since)
     return made

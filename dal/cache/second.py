@@ -33,8 +33,13 @@ class SecondLevel:
         """How often there was no answer, or one that is no entry."""
         return self._remote.errors + self.damaged
 
-    def get(self, key: Hashable) -> Entry | None:
-        """Return what is there under a key; whether it may be used is for the shelf to say."""
+    def get(self, key: Hashable, since: int) -> Entry | None:
+        """Return what is there under a key; whether it may be used is for the shelf to say.
+
+        Args:
+            key: The key.
+            since: The guard's clock.
+        """
         name = self._name(key)
         data = None if name is None else self._remote.get(name)
         if name is None or data is None:
@@ -44,7 +49,9 @@ class SecondLevel:
         if found is None:
             return None
         frozen, tables, snapshot = found
-        return Entry(frozen, tables, snapshot, size_of(key, frozen) + ENTRY + TAG * len(tables))
+        entry = Entry(frozen, tables, snapshot, size_of(key, frozen) + ENTRY + TAG * len(tables))
+        entry.since = since
+        return entry
 
     def put(self, key: Hashable, entry: Entry) -> None:
         """Leave an entry there, if it has an encoding."""

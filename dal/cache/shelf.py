@@ -14,13 +14,15 @@ from time import monotonic
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from dal.cache.bus import CHANNEL, Bus, Heard, message
+from dal.cache.bus import CHANNEL, Bus, Heard
 from dal.cache.entry import Entry
 from dal.cache.guard import Guard, Origin
 from dal.cache.memory import MemoryStore
+from dal.cache.messages import message
 from dal.cache.settings import MemoryCache
 from dal.cache.snapshot import Snapshot
 from dal.cache.tables import with_cascades
+from dal.errors import UsageError
 from dal.own_statements import ask
 
 __all__ = ["Shelf"]
@@ -63,7 +65,12 @@ class Shelf:
         """Return what is kept under a key."""
         entries = self._entries
         with self._lock:
-            entry = entries.get(key)
+            try:
+                entry = entries.get(key)
+            except TypeError as error:
+                raise UsageError(
+                    f"{key!r} cannot be a key of the cache: {error}", hint="write a text, or a tuple of plain values"
+                ) from None
             if entry is not None:
                 entries.move_to_end(key)
                 self.hits += 1
@@ -83,6 +90,11 @@ class Shelf:
     def now(self) -> int:
         """Return the guard's clock, for a reading that begins."""
         return self._guard.clock
+
+    def admits(self, entry: Entry) -> bool:
+        """Tell whether what was read is right still."""
+        with self._lock:
+            return entry.clean and self._guard.admits(Origin(entry.tables, entry.since, entry.snapshot))
 
     def keep(self, key: Hashable, entry: Entry, since: int) -> bool:
         """Keep what was read, if it may be; tells whether it may.

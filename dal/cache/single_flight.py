@@ -26,7 +26,7 @@ class SingleFlight(Generic[T]):
             key: What is missed.
 
         Returns:
-            What will hold the value, or None where it may not be shared; and whether the caller is to fetch it.
+            What will hold the value, or None where fetching it failed; and whether the caller is to fetch it.
         """
         with self._lock:
             flight = self._flights.get(key)
@@ -40,7 +40,7 @@ class SingleFlight(Generic[T]):
 
         Args:
             key: What was missed.
-            value: What was fetched; None sends the others for it themselves, one after the other.
+            value: What was fetched; None sends the others for it themselves.
         """
         with self._lock:
             flight = self._flights.pop(key)

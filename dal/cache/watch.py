@@ -123,8 +123,8 @@ class Watch:
             info = connection.info
             try:
                 commit(connection)
-            except BaseException:
-                self._writes.committed(_named(written), doubtful=True)
+            except BaseException as error:
+                self._writes.committed(_named(written), doubtful=_in_doubt(dialect, error, connection))
                 raise
             info.pop(WRITTEN, None)
             self._writes.committed(_named(written), doubtful=False)
@@ -173,6 +173,11 @@ def _info(connection: Any) -> Any:
         return connection.info
     except (AttributeError, NotImplementedError):
         return {}
+
+
+def _in_doubt(dialect: Any, error: BaseException, connection: Any) -> bool:
+    """Tell whether a COMMIT that failed may come to pass all the same: not where the server itself said no."""
+    return not isinstance(error, dialect.loaded_dbapi.Error) or bool(dialect.is_disconnect(error, connection, None))
 
 
 def _in_autocommit(dialect: Any, connection: Any) -> bool:

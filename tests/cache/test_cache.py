@@ -189,6 +189,33 @@ async def test_a_cancelled_caller_does_not_cancel_the_others(url: URL) -> None:
             await first
 
 
+def test_who_wrote_before_joining_is_not_given_what_was_read_before(url: URL) -> None:
+    with Database(url, cache=MemoryCache()) as db, ThreadPoolExecutor(2) as threads:
+        reading, go_on = threading.Event(), threading.Event()
+
+        def load(session: Any) -> str:
+            found: str = authors(session)[0].name
+            if not go_on.is_set():
+                reading.set()
+                go_on.wait(10)
+            return found
+
+        early = threads.submit(db.cache.fetch, "key", load)
+        assert reading.wait(10)
+        with db.transaction() as session:
+            session.get_one(Author, 1).name = "changed"
+        late = threads.submit(db.cache.fetch, "key", load)
+        time.sleep(0.05)
+        go_on.set()
+        assert early.result(10) == "a1"
+        assert late.result(10) == "changed"
+
+
+def test_a_key_that_cannot_be_one_is_refused(db: Door) -> None:
+    with pytest.raises(UsageError, match="cannot be a key"):
+        db.call(lambda each: each.cache.fetch(["a", "list"], authors))
+
+
 def test_when_the_one_that_fetches_fails_the_next_tries(url: URL) -> None:
     with Database(url, cache=MemoryCache()) as db, ThreadPoolExecutor(8) as threads:
         calls = []

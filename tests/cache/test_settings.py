@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.engine import URL
 
 from dal import ConfigError, Database, MemoryCache, RedisCache, TieredCache
 
@@ -98,6 +99,20 @@ def test_other_databases_have_memory_alone() -> None:
         with db.transaction() as session:
             session.execute(text("INSERT INTO things VALUES (1)"))
             assert db.cache.has("count")
+        assert db.cache.fetch("count", count) == 1
+
+
+def test_mariadb_commits_with_ddl(mariadb: URL) -> None:
+    with Database(mariadb, cache=MemoryCache()) as db:
+        with db.engine.begin() as connection:
+            connection.execute(text("CREATE OR REPLACE TABLE cached (id int) ENGINE=InnoDB"))
+        count = lambda session: session.scalar(text("SELECT count(*) FROM cached"))  # noqa: E731
+        assert db.cache.fetch("count", count) == 0
+        with db.engine.connect() as connection:
+            connection.execute(text("INSERT INTO cached VALUES (1)"))
+            assert db.cache.has("count")
+            connection.execute(text("CREATE OR REPLACE TABLE beside (id int)"))
+            connection.rollback()
         assert db.cache.fetch("count", count) == 1
 
 
