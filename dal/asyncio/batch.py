@@ -36,21 +36,33 @@ T = TypeVar("T")
 class AsyncSubmitted(asyncio.Future[T]):
     """The future of one item; waiting for it is seen by its writer. Cancelled before it is written, the item is not written."""
 
-    _entry: Entry
-    _writer: AsyncBatchWriter[Any]
+    _entry: Entry | None = None
+    _writer: AsyncBatchWriter[Any] | None = None
 
     def __await__(self) -> Generator[Any, None, T]:
-        if not self.done():
-            self._writer._waits(self._entry)
+        self._awaited()
         return super().__await__()
 
     __iter__ = __await__
 
     def add_done_callback(self, fn: Callable[[Any], object], /, *, context: Context | None = None) -> None:
         """Have a function called when the item is settled; see `asyncio.Future.add_done_callback`."""
-        if not self.done():
-            self._writer._waits(self._entry)
+        self._awaited()
         super().add_done_callback(fn, context=context)
+
+    def _awaited(self) -> None:
+        if self._writer is not None and self._entry is not None:
+            self._writer._waits(self._entry)
+
+    def _tell(self, outcome: Outcome) -> None:
+        # The entry holds the future: without this every item would be left to the garbage collector.
+        self._entry = self._writer = None
+        if self.done():
+            return
+        if outcome.error is not None:
+            self.set_exception(outcome.error)
+        else:
+            self.set_result(outcome.row)
 
 
 class AsyncBatchWriter(Generic[T]):
@@ -153,13 +165,13 @@ class AsyncBatchWriter(Generic[T]):
         self._open()
         future: AsyncSubmitted[T] = AsyncSubmitted()
         entry = Entry(operation, future, asyncio.current_task(), monotonic())
-        future._writer, future._entry = self, entry
         if not self._buffer.has_room and self._settings.full != "block":
             if self._settings.full == "raise":
                 raise self._settings.full_error()
             self._counts.dropped += 1
             future.set_exception(self._settings.full_error())
             return future
+        future._writer, future._entry = self, entry
         self._counts.submitted += 1
         self._buffer.put(entry)
         if self._buffer.pending == 1 or self._buffer.pending >= self._buffer.size:
@@ -200,7 +212,7 @@ class AsyncBatchWriter(Generic[T]):
             self._writing = asked
             found = await run_sync(outcomes, self._db, self._operations, [entry.operation for entry in asked])
         for entry, outcome in zip(asked, found, strict=True):
-            _tell(entry.future, outcome)
+            entry.future._tell(outcome)
         batch = Batch.of(found, reason=reason, cancelled=len(entries) - len(asked), seconds=monotonic() - began)
         self._buffer.settled(entries, monotonic())
         self._counts.note(batch)
@@ -241,12 +253,3 @@ class _Units:
 
 def _is_over(task: asyncio.Task[Any] | None) -> bool:
     return task is not None and task.done()
-
-
-def _tell(future: AsyncSubmitted[Any], outcome: Outcome) -> None:
-    if future.done():
-        return
-    if outcome.error is not None:
-        future.set_exception(outcome.error)
-    else:
-        future.set_result(outcome.row)

@@ -42,8 +42,8 @@ _REGATHER = 0.001
 class Submitted(Future[T]):
     """The future of one item; waiting for it is seen by its writer."""
 
-    _entry: Entry
-    _writer: BatchWriter[Any]
+    _entry: Entry | None = None
+    _writer: BatchWriter[Any] | None = None
 
     def result(self, timeout: float | None = None) -> T:
         """Wait for the item's row.
@@ -59,31 +59,38 @@ class Submitted(Future[T]):
             CancelledError: It was cancelled before it was written.
             Exception: The error of this item.
         """
-        with self._writer._waited_for(self):
+        with _Waiting(self):
             return super().result(timeout)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Wait for the item, and return its error or None; see `result`."""
-        with self._writer._waited_for(self):
+        with _Waiting(self):
             return super().exception(timeout)
+
+    def _tell(self, outcome: Outcome) -> None:
+        # The entry holds the future: without this every item would be left to the garbage collector.
+        self._entry = self._writer = None
+        if outcome.error is not None:
+            self.set_exception(outcome.error)
+        else:
+            self.set_result(outcome.row)
 
 
 class _Waiting:
     """Says of the current thread that it waits for an item."""
 
-    __slots__ = ("_future", "_thread", "_writer")
+    __slots__ = ("_entry", "_future", "_writer")
 
-    def __init__(self, writer: BatchWriter[Any], future: Submitted[Any]) -> None:
-        self._writer, self._future = writer, future
+    def __init__(self, future: Submitted[Any]) -> None:
+        self._future, self._writer, self._entry = future, future._writer, future._entry
 
     def __enter__(self) -> None:
-        if not self._future.done():
-            self._thread = threading.current_thread()
-            self._writer._waits(self._thread, self._future._entry)
+        if self._writer is not None and self._entry is not None:
+            self._writer._waits(threading.current_thread(), self._entry)
 
     def __exit__(self, *_: object) -> None:
-        if not self._future.done():
-            self._writer._resumes(self._thread, self._future._entry)
+        if self._writer is not None and self._entry is not None and not self._future.done():
+            self._writer._resumes(threading.current_thread(), self._entry)
 
 
 class BatchWriter(Generic[T]):
@@ -225,11 +232,11 @@ class BatchWriter(Generic[T]):
     def _submit(self, operation: Operation) -> Submitted[T]:
         future: Submitted[T] = Submitted()
         entry = Entry(operation, future, threading.current_thread(), monotonic())
-        future._writer, future._entry = self, entry
         with self._lock:
             if not self._admitted():
                 future.set_exception(self._settings.full_error())
                 return future
+            future._writer, future._entry = self, entry
             self._counts.submitted += 1
             self._buffer.put(entry)
             if self._buffer.pending == 1 or self._buffer.pending >= self._buffer.size:
@@ -263,9 +270,6 @@ class BatchWriter(Generic[T]):
         self._thread.start()
         atexit.register(self.close)
 
-    def _waited_for(self, future: Submitted[Any]) -> _Waiting:
-        return _Waiting(self, future)
-
     def _waits(self, thread: threading.Thread, entry: Entry) -> None:
         with self._lock:
             self._buffer.waits(thread, entry)
@@ -282,8 +286,9 @@ class BatchWriter(Generic[T]):
             began = monotonic()
             asked = [entry for entry in entries if entry.future.set_running_or_notify_cancel()]
             found = outcomes(self._db, self._operations, [entry.operation for entry in asked]) if asked else []
-            for entry, outcome in zip(asked, found, strict=True):
-                _tell(entry.future, outcome)
+            # The last first: who waits for the first of several is woken when the others are told too, and once.
+            for entry, outcome in zip(reversed(asked), reversed(found), strict=True):
+                entry.future._tell(outcome)
             batch = Batch.of(found, reason=reason, cancelled=len(entries) - len(asked), seconds=monotonic() - began)
             with self._lock:
                 self._buffer.settled(entries, monotonic())
@@ -299,10 +304,3 @@ class BatchWriter(Generic[T]):
                     return None
                 self._work.wait(left)
             return self._buffer.take(monotonic())
-
-
-def _tell(future: Submitted[Any], outcome: Outcome) -> None:
-    if outcome.error is not None:
-        future.set_exception(outcome.error)
-    else:
-        future.set_result(outcome.row)

@@ -28,7 +28,7 @@ __all__ = ["Kind", "Operation", "Operations"]
 Kind = Literal["insert", "upsert", "update", "delete"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Operation:
     """What is to be done with one item.
 
@@ -71,7 +71,7 @@ class Operations:
         Raises:
             UsageError: The item is no new object of the entity, and no dict.
         """
-        if not isinstance(item, Mapping):
+        if type(item) is not dict and not isinstance(item, Mapping):
             state = self._state(item, "submit")
             if state.key is not None:
                 raise UsageError(
@@ -130,7 +130,7 @@ class Operations:
         if mapper is None:
             return values
         item = operation.item
-        if isinstance(item, Mapping):
+        if not isinstance(item, mapper.class_):
             item = mapper.class_manager.new_instance()
         if instance_state(item).key is None:
             instance_dict(item).update(values)
@@ -158,12 +158,12 @@ class Operations:
                 f"{call} got a {self.target.name} that belongs to a session, which writes it itself",
                 hint="give an object that was not added to a session, or session.expunge(it) first",
             )
-        carried = next((name for name in self._relations if state.dict.get(name)), None)
-        if carried is not None and state.key is None:
-            raise UsageError(
-                f"{call} writes one row and would lose what {self.target.name}.{carried} carries",
-                hint="set the foreign key's attribute, and submit related objects on their own",
-            )
+        for carried in self._relations:
+            if state.key is None and state.dict.get(carried):
+                raise UsageError(
+                    f"{call} writes one row and would lose what {self.target.name}.{carried} carries",
+                    hint="set the foreign key's attribute, and submit related objects on their own",
+                )
         return state
 
     def _keyed(self, kind: Kind, item: Any, key: tuple[str, ...]) -> Operation:

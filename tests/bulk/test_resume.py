@@ -152,7 +152,7 @@ def test_what_cannot_be_resumed_is_told(pg: Database, path: Path) -> None:
 def test_two_at_once_do_not_both_write(pg: Database, path: Path) -> None:
     """The second goes on in the middle of the first one's part, which then finds that it has been overtaken."""
     bulk = BulkWriter(pg, Guest)
-    overtaken = []
+    overtaken: list[Any] = []
 
     def overtake(progress: FileProgress) -> None:
         if not overtaken:
