@@ -71,8 +71,14 @@ class _Statement:
 
     sql: str
     plan: ColumnPlan
-    names: tuple[str, ...]
     readers: Sequence[tuple[int, Callable[[Any], Any]]]
+
+    def read(self, row: Sequence[Any]) -> Sequence[Any]:
+        """Return a row with values of the mapping's types."""
+        values = list(row)
+        for at, read in self.readers:
+            values[at] = read(values[at])
+        return values
 
 
 class Arrays:
@@ -86,7 +92,7 @@ class Arrays:
         self._target = target
         self._statements: dict[Any, _Statement] = {}
 
-    def write(self, context: Context, run: Sequence[Doing]) -> list[dict[str, Any] | None]:
+    def write(self, context: Context, run: Sequence[Doing]) -> list[Sequence[Any] | None]:
         """Write operations of one kind and key.
 
         Args:
@@ -94,14 +100,14 @@ class Arrays:
             run: The operations; no key comes twice.
 
         Returns:
-            The row of each, None where there is none.
+            The values of each row, in the order of the target's columns; None where there is no row.
 
         Raises:
             RowError: A value is none of its column's.
             DBAPIError: The database refused one.
         """
         kind, key = run[0].kind, run[0].key
-        found: list[dict[str, Any] | None] = [None] * len(run)
+        found: list[Sequence[Any] | None] = [None] * len(run)
         if kind == "delete":
             values = [each.of for each in run]
             groups = [Group(key, range(len(run)), [each.item for each in run], values)]
@@ -114,7 +120,7 @@ class Arrays:
         return found
 
     def _write(
-        self, context: Context, kind: str, key: tuple[str, ...], group: Group, found: list[dict[str, Any] | None]
+        self, context: Context, kind: str, key: tuple[str, ...], group: Group, found: list[Sequence[Any] | None]
     ) -> None:
         statement = self._statement(context, kind, key, group.names)
         try:
@@ -127,10 +133,9 @@ class Arrays:
         planned: Sequence[PlannedColumn | None] = statement.plan.columns or [None]
         driver = context.wire.driver
         values = [_array(one, column, driver) for one, column in zip(planned, columns, strict=True)]
-        for order, *row in context.wire.fetch(statement.sql, values):
-            for at, read in statement.readers:
-                row[at] = read(row[at])
-            found[group.positions[order - 1]] = dict(zip(statement.names, row, strict=True))
+        # The order comes last, so that the values before it are those of the columns.
+        for row in context.wire.fetch(statement.sql, values):
+            found[group.positions[row[-1] - 1]] = statement.read(row) if statement.readers else row
 
     def _statement(self, context: Context, kind: str, key: tuple[str, ...], names: tuple[str, ...]) -> _Statement:
         shape = (kind, key, names, context.table())
@@ -152,7 +157,7 @@ class Arrays:
             read: Any = column.type.dialect_impl(dialect).result_processor(dialect, facts[column.name].oid)
             if read is not None:
                 readers.append((at, read))
-        return _Statement(made, plan, returned, readers)
+        return _Statement(made, plan, readers)
 
 
 class _Sql:
@@ -172,7 +177,7 @@ class _Sql:
         written = self._insert(names, f"SELECT {names} FROM given" if names else "SELECT FROM given")
         if not ids:
             # Nothing tells the rows apart: what is left is the order in which they are written.
-            order = f"SELECT row_number() OVER (), {self._written} FROM written"
+            order = f"SELECT {self._written}, row_number() OVER () FROM written"
             return f"WITH given AS MATERIALIZED ({given}), written AS ({written}) {order}"
         return self._joined(given, written, ids)
 
@@ -192,13 +197,13 @@ class _Sql:
             )
         return (
             f"UPDATE {self._table} AS dal_target SET {', '.join(sets)} FROM ({self._given()}) AS given "
-            f"WHERE {self._match()} RETURNING given.{_ORDER}, {self._returned}"
+            f"WHERE {self._match()} RETURNING {self._returned}, given.{_ORDER}"
         )
 
     def delete(self) -> str:
         return (
             f"DELETE FROM {self._table} AS dal_target USING ({self._given()}) AS given "
-            f"WHERE {self._match()} RETURNING given.{_ORDER}, {self._returned}"
+            f"WHERE {self._match()} RETURNING {self._returned}, given.{_ORDER}"
         )
 
     def _given(self, further: Sequence[str] = ()) -> str:
@@ -221,7 +226,7 @@ class _Sql:
         same = " AND ".join(f"given.{name} = written.{name}" for name in key)
         return (
             f"WITH given AS MATERIALIZED ({given}), written AS ({written}) "
-            f"SELECT given.{_ORDER}, {self._written} FROM given JOIN written ON {same}"
+            f"SELECT {self._written}, given.{_ORDER} FROM given JOIN written ON {same}"
         )
 
     def _identity(self) -> tuple[list[str], dict[str, str]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 __all__ = ["Buffer", "Entry", "Reason"]
@@ -34,7 +34,7 @@ class Entry:
     future: Any
     submitter: Hashable
     at: float
-    waiters: list[Hashable] = field(default_factory=list)
+    waiters: tuple[Hashable, ...] = ()
     settled: bool = False
 
 
@@ -108,7 +108,7 @@ class Buffer:
         """Note that a thread or task waits for an item."""
         if entry.settled:
             return
-        entry.waiters.append(who)
+        entry.waiters += (who,)
         self._waiting.setdefault(who, set()).add(entry)
         self._running.discard(who)
 

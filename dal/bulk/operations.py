@@ -58,6 +58,7 @@ class Operations:
     def __init__(self, entity: type[Any] | Table) -> None:
         self.entity = entity
         self.target: Target = target_of(entity)
+        self._names = tuple(self.target.columns)
         self._known: dict[str, TableFacts] = {}
         self._arrays = Arrays(self.target)
         self._singly = Singly(entity, self.target)
@@ -92,7 +93,7 @@ class Operations:
         """Describe a delete."""
         return self._keyed("delete", item, self.target.key if key is None else self._named(key))
 
-    def write(self, session: Session, batch: Sequence[Operation]) -> list[dict[str, Any] | None]:
+    def write(self, session: Session, batch: Sequence[Operation]) -> list[Sequence[Any] | None]:
         """Write operations in their order.
 
         Args:
@@ -100,7 +101,7 @@ class Operations:
             batch: The operations.
 
         Returns:
-            The row of each by attribute names; None where there is no row to update or delete.
+            The values of each row, in the order of the columns; None where there is no row to update or delete.
 
         Raises:
             RowError: One of them cannot be written.
@@ -109,7 +110,7 @@ class Operations:
         mapper = self.target.mapper
         bind: Any = {"mapper": mapper} if mapper is not None else {"clause": self.target.table}
         connection = session.connection(bind_arguments=bind)
-        found: list[dict[str, Any] | None] = []
+        found: list[Sequence[Any] | None] = []
         if speaks_copy(connection) and len(self.target.parts) == 1:
             context = Context(connection, self.target, self._known)
             for run in _runs(batch):
@@ -119,24 +120,24 @@ class Operations:
                 found.append(self._singly.write(connection, operation))
         return found
 
-    def row(self, operation: Operation, values: dict[str, Any]) -> Any:
+    def row(self, operation: Operation, values: Sequence[Any]) -> Any:
         """Return what the future of an operation gets: the item's object, with what the database gave it.
 
         Args:
             operation: The operation.
-            values: Its row.
+            values: Its row, in the order of the columns; what comes after these does not matter.
         """
         mapper = self.target.mapper
         if mapper is None:
-            return values
+            return dict(zip(self._names, values, strict=False))
         item = operation.item
         if not isinstance(item, mapper.class_):
             item = mapper.class_manager.new_instance()
         if instance_state(item).key is None:
-            instance_dict(item).update(values)
+            instance_dict(item).update(zip(self._names, values, strict=False))
             make_transient_to_detached(item)
         else:
-            for name, value in values.items():
+            for name, value in zip(self._names, values, strict=False):
                 set_committed_value(item, name, value)
         return item
 

@@ -27,7 +27,7 @@ T = TypeVar("T")
 _NOT_THE_DATA = ("08", "25", "40", "53", "55", "57", "58", "XX")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outcome:
     """A row or an error."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Table, select
@@ -24,7 +25,7 @@ class Singly:
     def __init__(self, entity: type[Any] | Table, target: Target) -> None:
         self._entity, self._target = entity, target
 
-    def write(self, connection: Connection, operation: Doing) -> dict[str, Any] | None:
+    def write(self, connection: Connection, operation: Doing) -> Sequence[Any] | None:
         """Write an operation.
 
         Args:
@@ -32,7 +33,7 @@ class Singly:
             operation: What to write.
 
         Returns:
-            Its row by attribute names; None where there is none.
+            The values of its row, in the order of the target's columns; None where there is no row.
 
         Raises:
             RowError: It cannot be written.
@@ -48,7 +49,7 @@ class Singly:
         else:
             rows = self._read(connection, operation)
             writer.delete([operation.of], key=operation.key)
-        return dict(zip(names, rows[0], strict=True)) if rows else None
+        return rows[0] if rows else None
 
     def _read(self, connection: Connection, operation: Doing) -> list[Any]:
         columns = self._target.columns

@@ -61,7 +61,7 @@ def test_it_goes_on_where_it_ended(pg: Database, path: Path) -> None:
         raise Stop
 
     bulk = BulkWriter(pg, Guest)
-    rejected = []
+    rejected: list[Any] = []
     for _ in range(10):
         try:
             bulk.load(path, resume="guests", on_error="reject", rejects=rejected.append, progress=stop)
