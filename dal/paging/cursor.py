@@ -64,7 +64,7 @@ class Signer:
             owner: Who alone may use it: a tenant, a user.
 
         Raises:
-            UsageError: A key value is of a type that cannot be kept exactly.
+            UsageError: A key value is of a type that cannot be kept exactly, or too long.
         """
         key = self._keys[self._first]
         try:
@@ -77,7 +77,13 @@ class Signer:
         content = [_short(query), _owner(key, owner), expires, position.side, values]
         payload = json.dumps(content, separators=(",", ":")).encode()
         head = bytes((_VERSION,)) + self._first
-        return urlsafe_b64encode(head + _mac(key, head, payload) + payload).rstrip(b"=").decode()
+        cursor = urlsafe_b64encode(head + _mac(key, head, payload) + payload).rstrip(b"=").decode()
+        if len(cursor) > _LONGEST:
+            raise UsageError(
+                f"the order's values are too long for a cursor: it would have {len(cursor):,} characters",
+                hint="order by their beginning: func.substr(Article.body, 1, 100)",
+            )
+        return cursor
 
     def verify(self, cursor: str, *, query: bytes, owner: str | None = None) -> Position:
         """Return the position of a cursor.

@@ -25,7 +25,7 @@ from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.orm import Session
 
 from dal import CursorConfig, CursorError, UsageError, using_cursors
-from dal.paging import Position, Signer, get_page, plan
+from dal.paging import Position, Signer, get_page, plan, signer_of
 from dal.paging.values import decoded, encoded
 from tests.paging.conftest import CONFIG
 from tests.paging.models import Author, Book
@@ -274,6 +274,20 @@ def test_any_value_comes_back(value: Any) -> None:
 def test_what_has_no_exact_text_is_refused() -> None:
     with pytest.raises(UsageError, match="order cannot be kept in a cursor"):
         SIGNER.sign(Position((object(),)), query=b"q")
+
+
+def test_what_is_too_long_is_refused_when_it_is_made() -> None:
+    assert SIGNER.verify(SIGNER.sign(Position(("x" * 5000,)), query=b"q"), query=b"q").values == ("x" * 5000,)
+    with pytest.raises(UsageError, match="too long for a cursor"):
+        SIGNER.sign(Position(("x" * 10_000,)), query=b"q")
+
+
+def test_another_process_makes_a_key_of_its_own() -> None:
+    here = signer_of(None).sign(POSITION, query=b"q")
+    code = "import sys; from dal.paging import signer_of; signer_of(None).verify(sys.argv[1], query=b'q')"
+    there = subprocess.run([sys.executable, "-c", code, here], capture_output=True, text=True, check=False)
+    assert there.returncode == 1
+    assert "CursorError: the cursor was signed with a key that is not among ours" in there.stderr
 
 
 def test_what_applications_already_catch() -> None:

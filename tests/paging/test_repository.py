@@ -54,6 +54,10 @@ def test_walking(session: Session) -> None:
     assert back.next is not None
     assert authors.page(Author.group == 1, order_by=[Author.nick, Author.born], size=2, number=2).items == second.items
     assert authors.page(Author.group == 1, order_by=[Author.nick, Author.born], size=2, number=-1).items == found[-2:]
+    before_last = authors.page(Author.group == 1, order_by=[Author.nick, Author.born], size=2, number=-2)
+    assert before_last.items == found[-4:-2]
+    rest = authors.page(Author.group == 1, order_by=[Author.nick, Author.born], size=9, after=before_last.next)
+    assert rest.items == found[-2:]
 
 
 def test_each_item_has_a_cursor(session: Session) -> None:

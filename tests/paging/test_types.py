@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import itertools
 import math
 from collections.abc import Iterator
 from decimal import Decimal
@@ -94,7 +93,7 @@ def test_on_postgresql(case: tuple[str, Any, list[Any]], descending: bool, engin
         rows = [{"id": number, "value": value} for number, value in enumerate([*values, None, *values, None])]
         session.execute(insert(table), rows)
         expected = list(session.scalars(select(table.c.id).order_by(order, table.c.id.desc() if descending else table.c.id)))
-        for size, backwards in itertools.product((1, 2), (False, True)):
+        for size, backwards in ((1, False), (3, True)):
             assert walked(session, select(table.c.id), [order], size, backwards) == expected, name
         session.rollback()
 
