@@ -1,7 +1,7 @@
 """Whether an expression can be NULL, as far as models tell; where they do not, it can.
 
 To say "it can" of what cannot costs one more branch in a page's statement. The other mistake would lose rows, so doubt
-goes to NULL. What a model declares NOT NULL is believed: where the database's column differs, `dal check` says so.
+goes to NULL. What a model declares NOT NULL is believed: where the database's column differs, `dal migrate check` says so.
 """
 
 from __future__ import annotations
