@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from dal.cli import check, demo, export, import_, migrate, pool, worker
+from dal.cli import changes, check, demo, export, import_, migrate, pool, worker
 
 __all__ = ["app"]
 
@@ -16,6 +16,7 @@ app.command("pool")(pool.pool)
 app.command("import")(import_.import_)
 app.command("export")(export.export)
 app.command("worker")(worker.worker)
+app.add_typer(changes.app, name="changes")
 app.add_typer(migrate.app, name="migrate")
 
 

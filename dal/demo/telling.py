@@ -44,7 +44,7 @@ def tell(console: Console, *, keep: bool) -> None:
 def _tell(console: Console, folder: Path) -> None:
     started = time.perf_counter()
     console.print("[bold]dal demo[/]: every flight that left New York in 2013")
-    with EmbeddedServer(folder) as server, Database(server.url()) as db:
+    with EmbeddedServer(folder, settings={"wal_level": "logical"}) as server, Database(server.url()) as db:
         with db.session() as session:
             version = session.scalar(text("SHOW server_version"))
         console.print(f"an embedded PostgreSQL {version} is up after {time.perf_counter() - started:.1f} s")

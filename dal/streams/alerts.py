@@ -46,9 +46,20 @@ class Alert:
 class Rule(Protocol):
     """Judges values, one group at a time."""
 
-    name: str
-    value: Field
-    by: Field
+    @property
+    def name(self) -> str:
+        """The rule's name."""
+        ...
+
+    @property
+    def value(self) -> Field:
+        """What is judged."""
+        ...
+
+    @property
+    def by(self) -> Field:
+        """What tells groups apart."""
+        ...
 
     def judge(self, value: Any, raised: bool, history: list[float]) -> tuple[bool, float]:
         """Return whether the alert is to be raised now, and the bound; `history` is the rule's own to keep."""

@@ -14,3 +14,9 @@ CHAPTERS = (
     parallel.CHAPTER,
     background.CHAPTER,
 )
+CHAPTERS = (schema.CHAPTER, rows.CHAPTER, policies.CHAPTER, found.CHAPTER, outage.CHAPTER, parallel.CHAPTER, background.CHAPTER)
+from dal.demo.chapters import background, changes, found, outage, policies, rows, schema
+
+__all__ = ["CHAPTERS"]
+
+CHAPTERS = (schema.CHAPTER, rows.CHAPTER, policies.CHAPTER, found.CHAPTER, outage.CHAPTER, background.CHAPTER, changes.CHAPTER)
