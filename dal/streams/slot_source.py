@@ -167,7 +167,8 @@ class SlotSource:
         self._unacknowledged.clear()
         self._partly = None
         self._mark = self._skip_below = 0 if after is None else lsn_from(after)
-        self._confirmed = max(self._confirmed, self._mark)
+        self._received = self._confirmed = max(self._confirmed, self._mark)
+        self._horizon = None
         self._waiting_to_connect()
 
     def read(self, limit: int, seconds: float) -> list[Change]:
