@@ -1,6 +1,6 @@
 """The chapters of `dal demo`, in the order they are told. A capability adds a file here and a line below."""
 
-from dal.demo.chapters import background, found, outage, pages, parallel, policies, rows, schema
+from dal.demo.chapters import background, changes, found, outage, pages, parallel, policies, rows, schema
 
 __all__ = ["CHAPTERS"]
 
@@ -13,10 +13,5 @@ CHAPTERS = (
     outage.CHAPTER,
     parallel.CHAPTER,
     background.CHAPTER,
+    changes.CHAPTER,
 )
-CHAPTERS = (schema.CHAPTER, rows.CHAPTER, policies.CHAPTER, found.CHAPTER, outage.CHAPTER, parallel.CHAPTER, background.CHAPTER)
-from dal.demo.chapters import background, changes, found, outage, policies, rows, schema
-
-__all__ = ["CHAPTERS"]
-
-CHAPTERS = (schema.CHAPTER, rows.CHAPTER, policies.CHAPTER, found.CHAPTER, outage.CHAPTER, background.CHAPTER, changes.CHAPTER)
