@@ -48,11 +48,11 @@ class Reading(Base):
 
 
 def row_work(rows: list[Any]) -> float:
-    """Work in Python on each row: about 5 microseconds."""
+    """Work in Python on each row: about 8 microseconds."""
     total = 0.0
     for row in rows:
         value = row.value
-        for step in range(40):
+        for step in range(80):
             value = math.sqrt(value * value + step)
         total += value
     return total

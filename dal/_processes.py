@@ -36,6 +36,11 @@ def check_portable(work: object, *, what: str) -> None:
     Raises:
         UsageError: It cannot be pickled: a lambda, a function inside another one, an open connection.
     """
+    main = sys.modules["__main__"]
+    if getattr(work, "__module__", "") == "__main__" and not hasattr(main, "__file__"):
+        raise UsageError(
+            f"{what}: another process cannot import what was typed into an interpreter", hint="put the function into a file"
+        )
     try:
         pickle.dumps(work)
     except Exception as error:

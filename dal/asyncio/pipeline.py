@@ -10,6 +10,7 @@ from dal.pipeline.builder import Builder, OnError
 from dal.pipeline.progress import INTERVAL, shown
 from dal.pipeline.report import PipelineReport, RejectedItem
 from dal.pipeline.runtime import Tasks
+from dal.pipeline.signals import task_terminable
 
 __all__ = ["AsyncPipeline"]
 
@@ -45,5 +46,5 @@ class AsyncPipeline(Builder):
     ) -> PipelineReport:
         """Run it until the source is over and everything is stored; see `Pipeline.run`."""
         run = self._prepared(Tasks, on_error, rejects, max_rejected)
-        with shown(progress) as show:
+        with task_terminable(), shown(progress) as show:
             return await run_sync(run.run, INTERVAL, show)

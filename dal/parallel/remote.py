@@ -161,5 +161,5 @@ def _flat(statement: Select[Any]) -> tuple[Select[Any], list[Column]]:
     entity = described[0]["entity"]
     attributes = [each for each in inspect(entity).mapper.column_attrs if not each.deferred]
     columns = [getattr(entity, each.key) for each in attributes]
-    flat = statement.with_only_columns(*columns, maintain_column_froms=True)
+    flat: Any = statement.with_only_columns(*columns, maintain_column_froms=True)
     return flat, [(each.key, column.type) for each, column in zip(attributes, columns, strict=True)]

@@ -12,9 +12,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dal.pipeline.builder import Builder, OnError
-from dal.pipeline.progress import INTERVAL, shown, terminable
+from dal.pipeline.progress import INTERVAL, shown
 from dal.pipeline.report import PipelineReport, RejectedItem
 from dal.pipeline.runtime import Threads
+from dal.pipeline.signals import terminable
 
 __all__ = ["Pipeline"]
 

@@ -1,18 +1,14 @@
-"""The line that `run(progress=True)` keeps on standard error, and the signals that end a run."""
+"""The line that `run(progress=True)` keeps on standard error."""
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
-from typing import Any
 
 from dal.pipeline.report import PipelineReport
 
-__all__ = ["INTERVAL", "shown", "terminable"]
+__all__ = ["INTERVAL", "shown"]
 
 INTERVAL = 0.5
 _QUIET_STEPS = 20
@@ -54,20 +50,3 @@ def shown(progress: bool | Callable[[PipelineReport], object]) -> Iterator[Calla
     finally:
         if terminal and steps[0]:
             sys.stderr.write("\n")
-
-
-@contextmanager
-def terminable() -> Iterator[None]:
-    """Let SIGTERM end a block as an exception does, where the application has said nothing of it."""
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
-
-    def end(number: int, frame: FrameType | None) -> Any:
-        raise SystemExit(128 + number)
-
-    signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)

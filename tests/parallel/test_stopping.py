@@ -206,6 +206,20 @@ def test_a_script_without_a_main_guard_is_told(sales_url: URL, tmp_path: Path) -
     assert 'below `if __name__ == "__main__":`' in answer.stderr
 
 
+def test_a_function_typed_into_an_interpreter_is_told(sales_url: URL) -> None:
+    code = (
+        "import sys\nfrom sqlalchemy import select\nfrom dal import Database\nfrom tests.parallel.tables import Sale\n"
+        "def work(rows): return 1\n"
+        "Database(sys.argv[1]).parallel(select(Sale), by=Sale.id, processes=True).map(work)\n"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code, sales_url.render_as_string(hide_password=False)],
+        env={"PYTHONPATH": str(Path(__file__).parents[2]), "PATH": ""},
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert "hint: put the function into a file" in answer.stderr
+
+
 def _connections(url: URL, name: str) -> int:
     with psycopg.connect(url.set(drivername="postgresql").render_as_string(hide_password=False)) as connection:
         found = connection.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = %s", [name]).fetchone()

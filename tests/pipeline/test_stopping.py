@@ -149,10 +149,23 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_script_that_is_told_to_stop(url: URL, tmp_path: Path, number: signal.Signals) -> None:
+_TASKS = (
+    _SCRIPT.replace("import BulkWriter", "import AsyncPipeline, BulkWriter")
+    .replace("Pipeline(ids", "AsyncPipeline(ids")
+    .replace("pipeline.run(progress", "asyncio.run(pipeline.run(progress")
+    .replace("flush=True))\n        except", "flush=True)))\n        except")
+    .replace("import itertools", "import asyncio, itertools")
+)
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, _SCRIPT), (signal.SIGTERM, _SCRIPT), (signal.SIGKILL, _SCRIPT), (signal.SIGTERM, _TASKS)],
+    ids=["SIGINT", "SIGTERM", "SIGKILL", "SIGTERM in tasks"],
+)
+def test_a_script_that_is_told_to_stop(url: URL, tmp_path: Path, number: signal.Signals, code: str) -> None:
     script = tmp_path / "script.py"
-    script.write_text(_SCRIPT)
+    script.write_text(code)
     named = url.update_query_dict({"application_name": "flows"}).render_as_string(hide_password=False)
     process = subprocess.Popen(
         [sys.executable, str(script), named],
