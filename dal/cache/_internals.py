@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from sqlalchemy import util
+from sqlalchemy import Engine, util
 from sqlalchemy.orm import InstanceState, Mapper, RelationshipProperty
 from sqlalchemy.orm.collections import CollectionAdapter, InstrumentedList, collection_adapter
 
@@ -18,6 +18,7 @@ __all__ = [
     "load_stock",
     "members",
     "replace_method",
+    "root_of",
     "statements_of",
     "wait_for",
 ]
@@ -109,6 +110,13 @@ def load_stock(state: InstanceState[Any], key: str, passive: Any) -> Any:
 def members(value: Any) -> list[Any]:
     """Return the objects in a loaded collection."""
     return value if type(value) is InstrumentedList else list(collection_adapter(value))
+
+
+def root_of(engine: Engine) -> Engine:
+    """Return the engine behind one that `execution_options()` made; what listens to it hears them all."""
+    while (inner := getattr(engine, "_proxied", None)) is not None:
+        engine = inner
+    return engine
 
 
 def statements_of(compiled: Any) -> Iterator[Any]:

@@ -191,9 +191,7 @@ class Bus:
                 pause = min(pause * 2, 1.0)
 
     def _begin(self, connection: Any) -> None:
-        connection.execute(
-            "SELECT set_config('tcp_keepalives_idle', '5', false), set_config('tcp_keepalives_interval', '2', false)"
-        )
+        connection.execute(_SETTINGS)
         connection.execute("SELECT pg_advisory_lock(%s, %s)", (_LOCK_CLASS, self._token))
         connection.execute(f"LISTEN {CHANNEL}")
         self._greet(connection)

@@ -7,6 +7,7 @@ engines of the process that lead to the same database are found when they first 
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Callable
 from functools import partial
@@ -45,7 +46,7 @@ def note(connection: Connection, tables: frozenset[str] | None) -> None:
 
 
 class Watch:
-    """The engines of one database.
+    """The engines that lead to one database.
 
     Args:
         engine: Its engine; the sync one behind an async engine.
@@ -55,42 +56,85 @@ class Watch:
     def __init__(self, engine: Engine, writes: Writes) -> None:
         self._url = engine.url
         self._writes = writes
-        self._undo: list[Callable[[], None]] = []
-        self._prepared: dict[str, set[str]] = {}
-        self._dialects: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._watched: list[_Watched] = []
         self.attach(engine)
-        self._listen(Engine, "engine_connect", self._met)
+        event.listen(Engine, "engine_connect", self._met)
+        self._listens = True
 
     def attach(self, engine: Engine) -> None:
         """Watch an engine, too."""
-        if engine.dialect in self._dialects:
-            return
-        self._dialects.add(engine.dialect)
-        self._listen(engine, "before_cursor_execute", self._statement)
-        self._listen(engine, "after_cursor_execute", self._done)
-        self._listen(engine, "commit", self._committing)
+        with _joining:
+            watched = _all_watched.get(engine.dialect)
+            if watched is None:
+                watched = _all_watched[engine.dialect] = _Watched(_internals.root_of(engine))
+            if watched not in self._watched:
+                self._watched.append(watched)
+                watched.writes = (*watched.writes, self._writes)
+
+    def close(self) -> None:
+        """Leave the engines alone; again is nothing."""
+        if self._listens:
+            self._listens = False
+            event.remove(Engine, "engine_connect", self._met)
+        with _joining:
+            for watched in self._watched:
+                watched.writes = tuple(each for each in watched.writes if each is not self._writes)
+                if not watched.writes:
+                    watched.close()
+            self._watched.clear()
+
+    def _met(self, connection: Connection) -> None:
+        engine = connection.engine
+        watched = _all_watched.get(engine.dialect)
+        if (watched is None or watched not in self._watched) and _same(engine, self._url):
+            self.attach(engine)
+
+
+class _Watched:
+    """One engine, and all who want to know of its writes.
+
+    Args:
+        engine: The engine, not one of its variants with options.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.writes: tuple[Writes, ...] = ()
+        self._dialect = weakref.ref(engine.dialect)
+        self._prepared: dict[str, set[str]] = {}
+        self._undo: list[Callable[[], None]] = []
+        listeners: dict[str, Callable[..., None]] = {
+            "before_cursor_execute": self._statement,
+            "after_cursor_execute": self._done,
+            "commit": self._committing,
+        }
+        for name, listener in listeners.items():
+            event.listen(engine, name, listener)
+            self._undo.append(partial(event.remove, engine, name, listener))
         makers = (self._after_commit, self._after_rollback, self._after_prepare, self._after_second_phase)
         for name, make in zip(_METHODS, makers, strict=True):
             self._undo.append(_internals.replace_method(engine.dialect, name, partial(make, engine.dialect)))
 
     def close(self) -> None:
-        """Leave the engines alone."""
+        """Leave the engine as it was."""
         for undo in reversed(self._undo):
             undo()
-        self._undo.clear()
+        dialect = self._dialect()
+        if dialect is not None:
+            _all_watched.pop(dialect, None)
 
-    def _listen(self, target: Any, name: str, listener: Callable[..., None]) -> None:
-        event.listen(target, name, listener)
-        self._undo.append(lambda: event.remove(target, name, listener))
+    def _committed(self, written: set[str], *, doubtful: bool = False) -> None:
+        names = _named(written)
+        for each in self.writes:
+            each.committed(names, doubtful=doubtful)
 
-    def _met(self, connection: Connection) -> None:
-        engine = connection.engine
-        if engine.dialect not in self._dialects and _same(engine, self._url):
-            self.attach(engine)
+    def _committing(self, connection: Connection) -> None:
+        written = connection.info.get(WRITTEN)
+        if written:
+            names = _named(written)
+            for each in self.writes:
+                each.committing(connection, names)
 
-    def _statement(
-        self, connection: Connection, cursor: Any, statement: str, parameters: Any, context: Any, many: bool
-    ) -> None:
+    def _statement(self, connection: Connection, cursor: Any, statement: str, values: Any, context: Any, many: bool) -> None:
         touched = of_statement(context, statement)
         recording = current()
         if recording is not None:
@@ -104,15 +148,10 @@ class Watch:
             return
         autocommit = _in_autocommit(connection.dialect, connection.connection)
         if autocommit:
-            self._writes.committing(connection, _named(written))
+            self._committing(connection)
         if autocommit or _ends_a_transaction(connection.dialect, statement):
             del connection.info[WRITTEN]
-            self._writes.committed(_named(written), doubtful=False)
-
-    def _committing(self, connection: Connection) -> None:
-        written = connection.info.get(WRITTEN)
-        if written:
-            self._writes.committing(connection, _named(written))
+            self._committed(written)
 
     def _after_commit(self, dialect: Any, commit: Callable[..., Any]) -> Callable[..., Any]:
         def do_commit(connection: Any) -> None:
@@ -124,43 +163,45 @@ class Watch:
             try:
                 commit(connection)
             except BaseException as error:
-                self._writes.committed(_named(written), doubtful=_in_doubt(dialect, error, connection))
+                self._committed(written, doubtful=_in_doubt(dialect, error, connection))
                 raise
             info.pop(WRITTEN, None)
-            self._writes.committed(_named(written), doubtful=False)
+            self._committed(written)
 
         return do_commit
 
     def _after_rollback(self, dialect: Any, rollback: Callable[..., Any]) -> Callable[..., Any]:
         def do_rollback(connection: Any) -> None:
             written = _info(connection).pop(WRITTEN, None)
-            if written:
-                autocommit = _in_autocommit(dialect, connection)
-                rollback(connection)
-                if autocommit:
-                    self._writes.committed(_named(written), doubtful=False)
-            else:
-                rollback(connection)
+            autocommit = bool(written) and _in_autocommit(dialect, connection)
+            rollback(connection)
+            if autocommit:
+                self._committed(written)
 
         return do_rollback
 
     def _after_prepare(self, dialect: Any, prepare: Callable[..., Any]) -> Callable[..., Any]:
         def do_prepare_twophase(connection: Connection, xid: Any) -> None:
-            written = connection.info.get(WRITTEN)
             prepare(connection, xid)
+            written = connection.info.pop(WRITTEN, None)
             if written:
-                self._prepared[str(xid)] = connection.info.pop(WRITTEN)
+                self._prepared[str(xid)] = written
 
         return do_prepare_twophase
 
     def _after_second_phase(self, dialect: Any, commit: Callable[..., Any]) -> Callable[..., Any]:
         def do_commit_twophase(connection: Connection, xid: Any, is_prepared: bool = True, recover: bool = False) -> None:
             commit(connection, xid, is_prepared, recover)
+            # What another process has prepared may have written anything.
             written = self._prepared.pop(str(xid), {_EVERYTHING}) if is_prepared else connection.info.pop(WRITTEN, set())
             if written:
-                self._writes.committed(_named(written), doubtful=False)
+                self._committed(written)
 
         return do_commit_twophase
+
+
+_joining = threading.RLock()
+_all_watched: weakref.WeakKeyDictionary[Any, _Watched] = weakref.WeakKeyDictionary()
 
 
 def _named(written: set[str]) -> frozenset[str] | None:

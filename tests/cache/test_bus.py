@@ -121,7 +121,7 @@ def test_a_commit_in_doubt_is_told_again(url: URL, monkeypatch: pytest.MonkeyPat
 
 def failing_commit(db: Database) -> Callable[..., Any]:
     """Make a COMMIT whose reply is lost, below the watch."""
-    watch: Any = db.cache._watch
+    watch: Any = db.cache._watch._watched[0]  # type: ignore[union-attr]
 
     def commit(connection: Any) -> None:
         raise ConnectionError("the reply was lost")

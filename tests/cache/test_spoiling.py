@@ -228,6 +228,19 @@ def test_statements_in_autocommit_spoil_at_once(url: URL, db: Door) -> None:
     own.dispose()
 
 
+def test_an_engine_with_options_and_the_one_behind_it(url: URL, db: Door) -> None:
+    own = create_engine(url)
+    with own.execution_options(stream_results=False).connect() as connection:
+        connection.execute(select(AUTHORS))
+    read = Reader(db, authors)
+    for engine in (own, own.execution_options(isolation_level="READ COMMITTED")):
+        read()
+        with engine.begin() as connection:
+            connection.execute(update(AUTHORS).values(name="changed"))
+        assert not read.kept
+    own.dispose()
+
+
 def test_commit_as_text_spoils(url: URL, db: Door) -> None:
     read = Reader(db, authors)
     own = create_engine(url)
@@ -324,11 +337,26 @@ def test_two_caches_of_one_process_do_not_undo_each_other(url: URL) -> None:
     with Database(url, cache=MemoryCache()) as first:
         for _ in range(2):
             with Database(url, cache=MemoryCache()) as second:
-                for writer, reader in ((first, second), (second, first)):
-                    reader.cache.fetch("key", authors)
+                for writer in (first, second):
+                    both = first.cache, second.cache
+                    for cache in both:
+                        cache.fetch("key", authors)
                     with writer.transaction() as session:
                         session.execute(update(Author).values(name="x"))
-                    assert not reader.cache.has("key")
+                    assert not any(cache.has("key") for cache in both)
+                    for cache in both:
+                        cache.fetch("key", authors)
+                    with writer.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+                        connection.execute(update(AUTHORS).values(name="x"))
+                    assert not any(cache.has("key") for cache in both)
+                    for cache in both:
+                        cache.fetch("key", authors)
+                    with writer.engine.connect() as connection:
+                        transaction = connection.begin_twophase()
+                        connection.execute(update(AUTHORS).values(name="x"))
+                        transaction.prepare()
+                        transaction.commit()
+                    assert not any(cache.has("key") for cache in both)
             first.cache.fetch("key", authors)
             with first.transaction() as session:
                 session.execute(update(Author).values(name="y"))
