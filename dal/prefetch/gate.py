@@ -17,7 +17,7 @@ __all__ = ["Gate", "Latencies"]
 IN_FLIGHT, BREAKERS, TEMPLATES = 2, 512, 512
 PRICE = 0.08
 """What a second of an idle connection weighs against a second that a visitor waits."""
-_WEIGHT = 0.2
+_WEIGHT, _DRIFT = 0.2, 0.05
 
 
 class Latencies:
@@ -28,8 +28,14 @@ class Latencies:
         self._prefetch: Bounded[str, float] = Bounded(TEMPLATES)
 
     def note_demand(self, template: str, seconds: float) -> None:
-        """Note how long a demand waited for the database."""
+        """Note how long a demand waited for the database.
+
+        What a prefetch is taken to cost drifts towards that, so that one that was slow by chance is not the last.
+        """
         _average(self._demand, template, seconds)
+        cost = self._prefetch.get(template)
+        if cost is not None:
+            self._prefetch.put(template, cost + _DRIFT * (seconds - cost))
 
     def note_prefetch(self, template: str, seconds: float) -> None:
         """Note how long a prefetch took."""

@@ -45,7 +45,7 @@ class Keys(Generic[T]):
                 f"get() reads one object by its key, and the statement selects {query.name}", hint="page a select(User) for it"
             )
         self._mapper = found
-        self._names = tuple(found.get_property_by_column(column).key for column in found.primary_key)
+        self._names: tuple[str, ...] = tuple(found.get_property_by_column(column).key for column in found.primary_key)
         self._columns: tuple[ColumnElement[Any], ...] = tuple(getattr(found.class_, name) for name in self._names)
         clash = query.names & set(self._names)
         if clash:
@@ -61,10 +61,9 @@ class Keys(Generic[T]):
         """
         parts = key if isinstance(key, tuple) else (key,)
         if len(parts) != len(self._names):
-            raise UsageError(
-                f"the key of {self._query.name} is made of {', '.join(self._names)}, not of {key!r}",
-                hint=f"write get(({', '.join(self._names)}))" if len(self._names) > 1 else f"write get({self._names[0]})",
-            )
+            names = ", ".join(self._names)
+            hint = f"write get(({names}))" if len(self._names) > 1 else f"write get({names})"
+            raise UsageError(f"the key of {self._query.name} is made of {names}, not of {key!r}", hint=hint)
         own = arguments_of(dict(zip(self._names, parts, strict=True)), frozenset(self._names))
         return Request(self.template, tuple(sorted((*arguments, *own), key=lambda each: each[0])))
 

@@ -94,7 +94,6 @@ class Pager(Generic[T]):
         self._keys: Keys[T] | None = None
         self._areas: Areas[T] | None = None
         self._name(self._pages)
-        prefetcher.begin(self._strategies)
 
     def __repr__(self) -> str:
         return f"Pager({self._query.name}, size={self._pages.size}, prefetch={list(self._strategies)!r})"
@@ -224,7 +223,8 @@ class Pager(Generic[T]):
 
 
 def _strategies(given: Strategy | Sequence[Strategy] | None) -> tuple[Strategy, ...]:
-    found = () if given is None else tuple(given) if isinstance(given, (list, tuple)) else (given,)
+    listed: Any = () if given is None else given if isinstance(given, (list, tuple)) else (given,)
+    found: tuple[Strategy, ...] = tuple(listed)
     for each in found:
         if not hasattr(each, "begin") or isinstance(each, type):
             hint = f"write {each.__name__}()" if callable(each) and hasattr(each, "__name__") else "write prefetch=sequential()"

@@ -80,8 +80,9 @@ class _Habits:
         if target.position is not None:
             return
         pair = (before.request.template, target.template)
-        bindings = self._bindings.get_or_make(pair, dict)
-        if _bound(bindings, target.template, before) in (None, target):
+        bindings = self._bindings.get_or_make(pair, _no_bindings)
+        guess = _bound(bindings, target.template, before)
+        if guess is None or guess == target:
             # While its parameters are still being learned a template counts as right; a wrong guess does not.
             self._templates.follow(*pair)
         for name, value in target.arguments:
@@ -107,6 +108,10 @@ class _Habits:
             if target not in found or found[target].probability < thought.probability:
                 found[target] = thought
         return sorted(found.values(), key=lambda each: -each.probability)[: self._ahead]
+
+
+def _no_bindings() -> Bindings:
+    return {}
 
 
 def _bound(bindings: Bindings, template: str, before: Seen) -> Request | None:

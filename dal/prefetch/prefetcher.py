@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from dal.prefetch import forks
@@ -56,6 +56,7 @@ class Prefetcher:
         self._ledger = Ledger(patience, self._settled)
         self._sources: Bounded[str, Source] = Bounded(SOURCES)
         self._models: Bounded[Strategy, Model] = Bounded(MODELS)
+        self._timed: Bounded[Strategy, Timed] = Bounded(MODELS)
         self._lock = threading.Lock()
         self._demands = self._hits = self._prefetch_hits = 0
         self._closed = False
@@ -102,7 +103,10 @@ class Prefetcher:
                 for strategy in strategies
                 for prefetch in self._consider(strategy, self._model(strategy).observe(seen), seen.request)
             ]
+            timed = list(self._timed.items())
         self._send(going)
+        for strategy, model in timed:
+            self._executor.tick(model.next_due, partial(self.warm, strategy))
 
     def warm(self, strategy: Strategy) -> None:
         """Send what a strategy thinks of at this time of the week."""
@@ -111,14 +115,6 @@ class Prefetcher:
             thoughts = model.due(self.clock()) if isinstance(model, Timed) else []
             going = self._consider(strategy, thoughts, None)
         self._send(going)
-
-    def begin(self, strategies: Iterable[Strategy]) -> None:
-        """Start the clock for strategies that go by it."""
-        for strategy in strategies:
-            with self._lock:
-                model = self._model(strategy)
-            if isinstance(model, Timed):
-                self._executor.tick(model.next_due, partial(self.warm, strategy))
 
     def stats(self) -> PrefetchStats:
         """Take a snapshot of the numbers.
@@ -182,7 +178,13 @@ class Prefetcher:
         self._executor.reset()
 
     def _model(self, strategy: Strategy) -> Model:
-        return self._models.get_or_make(strategy, strategy.begin)
+        model = self._models.get(strategy)
+        if model is None:
+            model = strategy.begin()
+            self._models.put(strategy, model)
+            if isinstance(model, Timed):
+                self._timed.put(strategy, model)
+        return model
 
     def _book(self, seen: Seen, *, sent: bool, seconds: float) -> None:
         self._ledger.expire(self.clock())

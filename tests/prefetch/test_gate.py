@@ -118,6 +118,16 @@ def test_what_is_not_worth_its_cost_is_not_sent() -> None:
     assert "not worth it" in gate.refusal("guess", "other", 0.05)
 
 
+def test_a_prefetch_that_was_slow_by_chance_is_not_the_last() -> None:
+    gate = Gate(0.2, lambda: "")
+    gate.latencies.note_demand("list", 0.001)
+    gate.latencies.note_prefetch("list", 1.0)
+    assert "not worth it" in gate.refusal("guess", "list", 0.9)
+    for _ in range(100):
+        gate.latencies.note_demand("list", 0.001)
+    assert gate.refusal("guess", "list", 0.9) == ""
+
+
 def test_what_is_there_or_on_its_way_is_not_loaded_again() -> None:
     executor = Later()
     desk = Desk(Guess(), executor=executor)
