@@ -9,6 +9,7 @@ from typing import Any
 
 from dal._extras import require
 from dal.bulk.files.header import Columns, known_names, plain
+from dal.bulk.files.reading import Readers
 from dal.bulk.files.source import Source
 from dal.bulk.files.typed import Lines, validated
 from dal.bulk.files.validation import Validate, validator_of
@@ -39,6 +40,7 @@ class ArrowRows:
     def __init__(self, source: Source, kind: str, target: Target, columns: Columns | None, validate: Validate | None) -> None:
         self._arrow: Any = require("pyarrow", extra="arrow", purpose=f"a {kind} file")
         self._kind, self._source = kind, source
+        self._readers = Readers(target, nested=True)
         self._check = None if validate is None else validator_of(validate)
         try:
             self._file, schema = self._opened()
@@ -65,8 +67,19 @@ class ArrowRows:
                 continue
             named = batch.slice(skipped).rename_columns([self._names[name] for name in kept])
             lines = list(range(start + 1, at + 1))
-            found = Lines(rows=named.to_pylist(), lines=lines, end=at, next_line=at + 1)
+            found = self._read(named.to_pylist(), lines, Lines(end=at, next_line=at + 1))
             yield found if self._check is None else validated(found, self._check)
+
+    def _read(self, rows: list[dict[str, Any]], lines: list[int], found: Lines) -> Lines:
+        """Read what Arrow has no type for and is text in the file: JSON, UUID, enums."""
+        for row, line in zip(rows, lines, strict=True):
+            fault = self._readers.fault(row)
+            if fault is None:
+                found.add(row, line)
+            else:
+                column, value, error = fault
+                found.refuse(line, error, row, column=column, value=value)
+        return found
 
     def _opened(self) -> tuple[Any, Any]:
         if self._kind == "arrow":

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Enum, Select, TextClause
+from sqlalchemy import BindParameter, Connection, Enum, Select, TextClause
 from sqlalchemy.exc import CompileError
+from sqlalchemy.sql.visitors import iterate
 from sqlalchemy.types import TypeDecorator
 
 from dal.bulk.files.arrow_out import ArrowOut
@@ -124,6 +125,9 @@ class _Dump:
         return self._connection.dialect.identifier_preparer.quote_identifier(name).replace("%%", "%")
 
     def _sql(self) -> str:
+        open_ = next((one for one in iterate(self._statement) if isinstance(one, BindParameter) and one.required), None)
+        if open_ is not None:
+            raise UsageError(f"the parameter {open_.key!r} has no value", hint="statement.params(...) gives it one")
         try:
             compiled = self._statement.compile(dialect=self._connection.dialect, compile_kwargs={"literal_binds": True})
         except (CompileError, NotImplementedError) as error:

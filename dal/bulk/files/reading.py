@@ -19,7 +19,9 @@ from sqlalchemy import Enum as EnumType
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.types import TypeEngine
 
-__all__ = ["Read", "is_text", "reader_of"]
+from dal.bulk.target import Target
+
+__all__ = ["Exact", "Read", "Readers", "is_text", "reader_of"]
 
 Read = Callable[[str], Any]
 """Turns text into a value, or raises ValueError."""
@@ -52,6 +54,44 @@ def reader_of(column: Column[Any]) -> Read:
 def is_text(column: Column[Any]) -> bool:
     """Tell whether any text is a value of a column."""
     return reader_of(column) is _text
+
+
+class Readers:
+    """What reads the texts in rows whose other values have types already.
+
+    Args:
+        target: Where the rows go.
+        nested: Whether a text of a JSON column is JSON, and not a value of it.
+    """
+
+    def __init__(self, target: Target, *, nested: bool) -> None:
+        readers = {name: reader_of(column) for name, column in target.columns.items() if not is_text(column)}
+        self._readers = {name: read for name, read in readers.items() if nested or read is not json.loads}
+        self._numeric = {name for name, read in readers.items() if read is _number}
+
+    def fault(self, row: dict[str, Any]) -> tuple[str, Any, Exception] | None:
+        """Read the texts of a row in place; return the column, value and error of one that cannot be."""
+        for name, value in row.items():
+            if isinstance(value, Exact):
+                row[name] = Decimal(value.text) if name in self._numeric else float(value)
+            elif isinstance(value, str) and name in self._readers:
+                try:
+                    row[name] = self._readers[name](value)
+                except (ValueError, TypeError, ArithmeticError, LookupError) as error:
+                    return name, value, error
+        return None
+
+
+class Exact(float):
+    """A number with the digits it was written with."""
+
+    text: str
+
+    def __new__(cls, text: str) -> Exact:
+        """Make it of its digits."""
+        made = super().__new__(cls, text)
+        made.text = text
+        return made
 
 
 def _python_type(kind: TypeEngine[Any]) -> Any:

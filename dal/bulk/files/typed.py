@@ -13,7 +13,7 @@ from typing import Any
 
 from dal.bulk.files.csv_file import CsvFile, Span
 from dal.bulk.files.header import Columns, known_names, plain
-from dal.bulk.files.reading import Read, is_text, reader_of
+from dal.bulk.files.reading import Exact, Read, Readers, is_text, reader_of
 from dal.bulk.files.records import Spans, lines_of, transcoded, without
 from dal.bulk.files.source import Source
 from dal.bulk.files.validation import Validate, reads_text, validator_of
@@ -171,9 +171,7 @@ class JsonRows:
     def __init__(self, source: Source, target: Target, columns: Columns | None, validate: Validate | None) -> None:
         self._source, self._target = source, target
         self._known = known_names(target, columns)
-        self._readers = {name: reader_of(column) for name, column in target.columns.items() if not is_text(column)}
-        self._plain_json = {name for name, read in self._readers.items() if read is json.loads}
-        self._as_is = reads_text(validate)
+        self._readers = None if reads_text(validate) else Readers(target, nested=False)
         self._check = None if validate is None else validator_of(validate)
 
     def parts(self, position: int, line: int) -> Iterator[Lines]:
@@ -192,21 +190,18 @@ class JsonRows:
 
     def _one(self, record: bytes, line: int, found: Lines) -> None:
         try:
-            given = json.loads(record)
+            given = json.loads(record, parse_float=Exact)
             if not isinstance(given, dict):
                 raise ValueError(f"a {type(given).__name__} is no object")
             row = dict(self._named(given))
         except ValueError as error:
             found.refuse(line, error, record)
             return
-        for name, value in row.items():
-            if self._as_is or not isinstance(value, str) or name not in self._readers or name in self._plain_json:
-                continue
-            try:
-                row[name] = self._readers[name](value)
-            except _WRONG as error:
-                found.refuse(line, error, given, column=name, value=value)
-                return
+        fault = None if self._readers is None else self._readers.fault(row)
+        if fault is not None:
+            column, value, wrong = fault
+            found.refuse(line, wrong, given, column=column, value=value)
+            return
         found.add(row, line)
 
     def _named(self, given: dict[str, Any]) -> Iterator[tuple[str, Any]]:
