@@ -20,6 +20,8 @@ __all__ = ["Memory", "Recall", "recall_of"]
 
 T = TypeVar("T")
 
+_LONGEST = 200
+
 
 class Memory(Generic[T]):
     """The last things used, by key.
@@ -86,5 +88,7 @@ def recall_of(statement: Select[Any], order_by: Sequence[Any], dialect: Dialect)
 def _comparable(value: Any) -> Any:
     """Return a value with its type: 1 and True are equal, and not the same."""
     if isinstance(value, (list, tuple)):
+        if len(value) > _LONGEST:
+            raise TypeError("a long list is not worth its memory")
         return type(value), tuple([_comparable(each) for each in value])
     return type(value), value
