@@ -172,7 +172,7 @@ class AsyncBulkWriter(Generic[T]):
 
     async def dump(
         self,
-        statement: Select[Any],
+        statement: Select[*tuple[Any, ...]],
         file: Writable,
         *,
         format: Format | None = None,  # noqa: A002

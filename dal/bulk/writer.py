@@ -314,7 +314,7 @@ class BulkWriter(Generic[T]):
 
     def dump(
         self,
-        statement: Select[Any],
+        statement: Select[*tuple[Any, ...]],
         file: Writable,
         *,
         format: Format | None = None,  # noqa: A002

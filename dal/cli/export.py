@@ -39,7 +39,7 @@ def export(
     from dal.database import Database
 
     see_the_application()
-    statement: Select[Any] | TextClause
+    statement: Select[*tuple[Any, ...]] | TextClause
     statement = sql_select(named(select, "SELECT")) if _CLASS.fullmatch(select) else text(select.replace(":", r"\:"))
     started = perf_counter()
     with Database(database_config(url, config)) as db, db.engine.connect() as connection, connection.begin():

@@ -20,6 +20,7 @@ from sqlalchemy import (
     String,
     TextClause,
     Time,
+    text,
 )
 from sqlalchemy.types import TypeEngine
 
@@ -43,7 +44,9 @@ _OIDS: dict[int, TypeEngine[Any]] = {
 _NUMERIC = 1700
 
 
-def columns_of(connection: Connection, statement: Select[Any] | TextClause) -> tuple[list[str], list[TypeEngine[Any]]]:
+def columns_of(
+    connection: Connection, statement: Select[*tuple[Any, ...]] | TextClause
+) -> tuple[list[str], list[TypeEngine[Any]]]:
     """Return the names and types of the columns of a statement.
 
     Args:
@@ -58,7 +61,8 @@ def columns_of(connection: Connection, statement: Select[Any] | TextClause) -> t
         names = [f"column_{at}" if column.key is None else str(column.key) for at, column in enumerate(columns, 1)]
         types = [column.type for column in columns]
     else:
-        described = connection.exec_driver_sql(f"SELECT * FROM ({statement.text}) AS r WHERE 1 = 0").cursor.description
+        empty = text(f"SELECT * FROM ({statement.text}) AS r WHERE 1 = 0")
+        described: Any = connection.execute(empty).cursor.description
         names = [column[0] for column in described]
         types = [_type_of(column) for column in described]
     twice = next((name for name in names if names.count(name) > 1), None)

@@ -31,7 +31,7 @@ _ROWS = 10_000
 _JSON_LINES = "(FORMAT csv, QUOTE E'\\x01', DELIMITER E'\\x02')"
 
 
-Statement = Select[Any] | TextClause
+Statement = Select[*tuple[Any, ...]] | TextClause
 
 
 def dump(
