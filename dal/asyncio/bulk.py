@@ -11,10 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_s
 from sqlalchemy.orm import Session
 
 from dal.asyncio._bridge import run_sync, wait
+from dal.bulk.call import OnError
 from dal.bulk.result import BulkResult
 from dal.bulk.sinks import Rejects
 from dal.bulk.target import Attribute
-from dal.bulk.writer import BulkWriter, Duplicates, OnError
+from dal.bulk.writer import BulkWriter, Duplicates
 
 if TYPE_CHECKING:
     from dal.asyncio.database import AsyncDatabase
@@ -55,6 +56,7 @@ class AsyncBulkWriter(Generic[T]):
         on_error: OnError = "raise",
         rejects: Rejects | None = None,
         max_rejected: int | None = None,
+        commit_every: int | None = None,
     ) -> BulkResult:
         """Insert rows; see `BulkWriter.insert`."""
         return await run_sync(
@@ -65,6 +67,7 @@ class AsyncBulkWriter(Generic[T]):
             on_error=on_error,
             rejects=rejects,
             max_rejected=max_rejected,
+            commit_every=commit_every,
         )
 
     async def upsert(
@@ -79,6 +82,7 @@ class AsyncBulkWriter(Generic[T]):
         on_error: OnError = "raise",
         rejects: Rejects | None = None,
         max_rejected: int | None = None,
+        commit_every: int | None = None,
     ) -> BulkResult:
         """Insert rows, or write them over those that have the same key; see `BulkWriter.upsert`."""
         return await run_sync(
@@ -92,6 +96,7 @@ class AsyncBulkWriter(Generic[T]):
             on_error=on_error,
             rejects=rejects,
             max_rejected=max_rejected,
+            commit_every=commit_every,
         )
 
     async def update(
@@ -106,6 +111,7 @@ class AsyncBulkWriter(Generic[T]):
         on_error: OnError = "raise",
         rejects: Rejects | None = None,
         max_rejected: int | None = None,
+        commit_every: int | None = None,
     ) -> BulkResult:
         """Update rows by their key; see `BulkWriter.update`."""
         return await run_sync(
@@ -119,6 +125,7 @@ class AsyncBulkWriter(Generic[T]):
             on_error=on_error,
             rejects=rejects,
             max_rejected=max_rejected,
+            commit_every=commit_every,
         )
 
     async def delete(
@@ -129,10 +136,17 @@ class AsyncBulkWriter(Generic[T]):
         on_error: OnError = "raise",
         rejects: Rejects | None = None,
         max_rejected: int | None = None,
+        commit_every: int | None = None,
     ) -> BulkResult:
         """Delete rows by their key; see `BulkWriter.delete`."""
         return await run_sync(
-            self._writer.delete, _iterable(keys), key=key, on_error=on_error, rejects=rejects, max_rejected=max_rejected
+            self._writer.delete,
+            _iterable(keys),
+            key=key,
+            on_error=on_error,
+            rejects=rejects,
+            max_rejected=max_rejected,
+            commit_every=commit_every,
         )
 
     async def load(

@@ -16,7 +16,7 @@ from dal._extras import require
 from dal.bulk.plan import ColumnPlan, PlannedColumn
 from dal.bulk.rows import Group, Reader
 
-__all__ = ["Lines", "extended", "is_arrow", "lines", "read_arrow"]
+__all__ = ["Lines", "extended", "is_arrow", "lines", "portions", "read_arrow"]
 
 _INTEGERS = {"int2", "int4", "int8"}
 _JSONS = {"json", "jsonb"}
@@ -32,31 +32,50 @@ def _pyarrow(module: str = "") -> Any:
     return require(f"pyarrow{module}", extra="arrow", purpose="Reading Arrow data")
 
 
-def read_arrow(rows: Any, reader: Reader, size: int) -> Iterator[list[Group]]:
+def read_arrow(rows: Any, reader: Reader, size: int, start: int = 0) -> Iterator[list[Group]]:
     """Read batches of rows.
 
     Args:
         rows: A table, record batch, reader or data frame.
         reader: What knows the names.
         size: Rows in a batch at most.
+        start: The position of the first.
 
     Yields:
         Groups of one batch each.
     """
-    pa = _pyarrow()
-    if hasattr(rows, "__arrow_c_stream__"):
-        source = pa.RecordBatchReader.from_stream(rows)
-    else:
-        batch = pa.record_batch(rows)
-        source = pa.RecordBatchReader.from_batches(batch.schema, [batch])
+    source = _stream(rows)
     names = reader.named(source.schema.names)
-    start = 0
     for whole in source:
         for offset in range(0, whole.num_rows, size):
             batch = whole.slice(offset, size)
             positions = range(start, start + batch.num_rows)
             yield [Group(names, positions, _Given(batch, names), _Values(batch, reader.json_columns(names)), batch)]
             start += batch.num_rows
+
+
+def portions(rows: Any, every: int) -> Iterator[tuple[Any, int]]:
+    """Cut a stream into parts.
+
+    Args:
+        rows: A table, record batch, reader or data frame.
+        every: Rows in a part at most.
+
+    Yields:
+        A record batch, and how many rows it has.
+    """
+    for whole in _stream(rows):
+        for offset in range(0, whole.num_rows, every):
+            batch = whole.slice(offset, every)
+            yield batch, batch.num_rows
+
+
+def _stream(rows: Any) -> Any:
+    pa = _pyarrow()
+    if hasattr(rows, "__arrow_c_stream__"):
+        return pa.RecordBatchReader.from_stream(rows)
+    batch = pa.record_batch(rows)
+    return pa.RecordBatchReader.from_batches(batch.schema, [batch])
 
 
 class _Given(Sequence[Any]):

@@ -7,6 +7,7 @@ the mapping (TypeDecorator, Enum, ranges), and turns values that binary COPY wou
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -71,9 +72,11 @@ class PlannedColumn:
             values = self._each(values, self.bind)
         if self.kind.takes is ANY:
             return values
-        if set(map(type, values)) <= self.kind.takes:
-            return values
-        return self._each(values, self._turned)
+        if not set(map(type, values)) <= self.kind.takes:
+            values = self._each(values, self._turned)
+        if self.kind.bounds is not None:
+            self._check_bounds(values, *self.kind.bounds)
+        return values
 
     def read(self, text: str) -> Any:
         """Turn text, such as a field of a CSV file, into a value that `converted` takes.
@@ -82,6 +85,21 @@ class PlannedColumn:
             ValueError: It is none.
         """
         return self.kind.read(text)
+
+    def _check_bounds(self, values: Sequence[Any], low: float, high: float) -> None:
+        present = values if None not in values else [value for value in values if value is not None]
+        # Comparisons with NaN are all false, and it may hide what is beside it: min() and max() are for whole numbers.
+        if self.kind.wire == "float4":
+            fits = all(low <= value <= high or not math.isfinite(value) for value in present)
+        else:
+            fits = not present or (min(present) >= low and max(present) <= high)
+        if not fits:
+            index = next(
+                at for at, value in enumerate(values) if value is not None and math.isfinite(value) and not low <= value <= high
+            )
+            raise BadValue(
+                index, self.name, values[index], ValueError(f"{values[index]} is out of range for {self.facts.type}")
+            )
 
     def _turned(self, value: Any) -> Any:
         return value if type(value) in self.kind.takes else self.kind.turn(value)

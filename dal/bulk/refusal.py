@@ -19,7 +19,7 @@ from dal.errors import RowConflict, RowError
 
 __all__ = ["Refused", "of_bad_row", "of_bad_value", "of_error", "of_report", "row_error"]
 
-_LINE = re.compile(r"^COPY .+?, \S+ (\d+)(?:, \S+ ([^:\n]+))?")
+_LINE = re.compile(r"^COPY .+?, \S+ (\d+)(?:, \S+ ([^:\n]+))?", re.MULTILINE)
 _KEY = re.compile(r"\((.+?)\)=\((.*)\)", re.DOTALL)
 _SHOWN = 80
 
@@ -116,7 +116,7 @@ def of_error(error: DBAPIError, plan: ColumnPlan) -> Refused | None:
     if sqlstate[:2] not in {"22", "23"} and sqlstate not in {"44000", "P0001"}:
         return None
     diag = orig.diag
-    line = _LINE.match(diag.context or "")
+    line = _LINE.search(diag.context or "")
     column = diag.column_name or (line.group(2) if line else None)
     return of_report(
         sqlstate,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["BulkResult", "Rejected"]
+__all__ = ["BulkResult", "Rejected", "joined"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,3 +72,17 @@ class BulkResult:
     def rows_per_second(self) -> float:
         """Rows handled in a second, the rejected ones included."""
         return (self.written + self.missing + len(self.rejected)) / self.seconds if self.seconds else 0.0
+
+
+def joined(one: BulkResult, other: BulkResult) -> BulkResult:
+    """Return what two calls did together."""
+    return BulkResult(
+        inserted=one.inserted + other.inserted,
+        updated=one.updated + other.updated,
+        unchanged=one.unchanged + other.unchanged,
+        deleted=one.deleted + other.deleted,
+        missing=one.missing + other.missing,
+        rejected=[*one.rejected, *other.rejected],
+        rows=[*one.rows, *other.rows],
+        seconds=one.seconds + other.seconds,
+    )

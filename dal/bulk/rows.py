@@ -44,13 +44,14 @@ class Group:
     batch: Any = None
 
 
-def read(rows: Iterable[Any], reader: Reader, size: int) -> Iterator[list[Group]]:
+def read(rows: Iterable[Any], reader: Reader, size: int, start: int = 0) -> Iterator[list[Group]]:
     """Read rows in chunks.
 
     Args:
         rows: The rows; of a generator, no more than a chunk is held.
         reader: What knows how to read them.
         size: Rows in a chunk.
+        start: The position of the first.
 
     Yields:
         The groups of each chunk.
@@ -62,7 +63,7 @@ def read(rows: Iterable[Any], reader: Reader, size: int) -> Iterator[list[Group]
         raise UsageError(
             f"rows is a {type(rows).__name__}, not many rows", hint="write a list, even for one row: insert([row])"
         )
-    source, start = iter(rows), 0
+    source = iter(rows)
     while chunk := list(islice(source, size)):
         yield reader.groups(chunk, start)
         start += len(chunk)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import math
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ class Kind:
         turn: Turns another value into one of these, or raises TypeError or ValueError.
         read: Turns text, such as a field of a CSV file, into a value.
         binary: Whether psycopg encodes it in binary form.
+        bounds: The least and the greatest value, where psycopg would cut off what is beyond.
     """
 
     wire: str
@@ -41,6 +43,7 @@ class Kind:
     turn: Callable[[Any], Any]
     read: Callable[[str], Any]
     binary: bool = True
+    bounds: tuple[float, float] | None = None
 
 
 def kind_of(facts: ColumnFacts, zone: dt.tzinfo) -> Kind:
@@ -76,7 +79,11 @@ def _array(facts: ColumnFacts, zone: dt.tzinfo) -> Kind:
 
 
 def _element(value: Any, inner: Kind, nested: Callable[[Any], Any]) -> Any:
-    if value is None or type(value) in inner.takes:
+    if value is None:
+        return value
+    if type(value) in inner.takes:
+        if inner.bounds is not None and not inner.bounds[0] <= value <= inner.bounds[1] and math.isfinite(value):
+            raise ValueError(f"{value} is out of range for {inner.wire}")
         return value
     return nested(value) if isinstance(value, (list, tuple)) and inner.wire not in _JSONS else inner.turn(value)
 
@@ -211,13 +218,20 @@ def _takes(*types: type) -> frozenset[type]:
     return frozenset({*types, NoneType})
 
 
+_LARGEST_FLOAT4 = 3.4028235677973366e38
 _TEXT = Kind("text", _takes(str), _text, str)
 _TEXTS = {"text", "varchar", "bpchar", "name", "citext", "xml"}
 _ZONED = {"timestamptz", "timestamp"}
 _JSONS = {"json", "jsonb"}
 _KINDS: dict[str, Kind] = {
-    **{name: Kind(name, _takes(int, bool), _whole, int) for name in ("int2", "int4", "int8")},
-    **{name: Kind(name, _takes(float, int), _float, float) for name in ("float4", "float8")},
+    **{
+        f"int{size}": Kind(
+            f"int{size}", _takes(int, bool), _whole, int, bounds=(-(2 ** (8 * size - 1)), 2 ** (8 * size - 1) - 1)
+        )
+        for size in (2, 4, 8)
+    },
+    "float4": Kind("float4", _takes(float, int), _float, float, bounds=(-_LARGEST_FLOAT4, _LARGEST_FLOAT4)),
+    "float8": Kind("float8", _takes(float, int), _float, float),
     **{name: Kind(name, ANY, _as_is, json.loads) for name in _JSONS},
     **{
         name: Kind(name, ANY, _as_is, str)

@@ -9,31 +9,23 @@ Relationships and cascades are not looked at: a bulk write sees columns. For a h
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from sqlalchemy import Connection, Select, Table
 from sqlalchemy.orm import Session, scoped_session
 
-from dal.bulk.arrow import is_arrow, read_arrow
+from dal.bulk.arrow import is_arrow
+from dal.bulk.call import Call, OnError, readable_again, run
 from dal.bulk.catalog import TableFacts
-from dal.bulk.context import Context
 from dal.bulk.delete import scalars_as_tuples
 from dal.bulk.keyed import Keyed
-from dal.bulk.portable import Portable
-from dal.bulk.postgres import Postgres
-from dal.bulk.rejecting import Rejecting, checked_on_error
+from dal.bulk.rejecting import checked_on_error
 from dal.bulk.result import BulkResult
-from dal.bulk.returning import Returning
-from dal.bulk.rows import Group, Reader, read
 from dal.bulk.scope import Scope, Transactions
-from dal.bulk.sessions import expire
 from dal.bulk.sinks import Rejects, Sink
-from dal.bulk.tally import Tally
 from dal.bulk.target import Attribute, target_of
-from dal.bulk.wire import speaks_copy
 from dal.errors import UsageError
 
 if TYPE_CHECKING:
@@ -45,14 +37,7 @@ __all__ = ["BulkWriter", "OnError"]
 
 T = TypeVar("T")
 
-OnError = Literal["raise", "reject"]
 Duplicates = Literal["error", "first", "last"]
-Work = Callable[["Postgres | Portable", Iterator[list[Group]]], None]
-
-CHUNK = 10_000
-"""Rows that are held, and sent by one COPY, at a time."""
-_ISOLATING = 2_000
-"""The same where bad rows are to be found among them."""
 
 
 class BulkWriter(Generic[T]):
@@ -111,6 +96,7 @@ class BulkWriter(Generic[T]):
         on_error: OnError = "raise",
         rejects: Rejects | None = None,
         max_rejected: int | None = None,
+        commit_every: int | None = None,
     ) -> BulkResult:
         """Insert rows.
 
@@ -121,6 +107,8 @@ class BulkWriter(Generic[T]):
             on_error: "raise": the first bad row ends the call and nothing is written. "reject": all good rows are written.
             rejects: Where rejected rows go as well: a function, a file of JSON lines, a table or the class mapped to it.
             max_rejected: How many rows may be rejected before the call ends after all.
+            commit_every: Rows in a transaction, where all of them need not be one; what was committed stays when a later one
+                fails. Only with a Database.
 
         Returns:
             What was done.
@@ -130,7 +118,17 @@ class BulkWriter(Generic[T]):
             UsageError: A row is of a kind or has a column that the entity does not know.
         """
         return self._run(
-            lambda route, chunks: route.insert(chunks), rows, columns, returning, on_error, rejects, max_rejected, fresh=True
+            Call(
+                lambda route, chunks: route.insert(chunks),
+                rows,
+                columns,
+                returning,
+                on_error,
+                rejects,
+                max_rejected,
+                commit_every,
+                fresh=True,
+            )
         )
 
     def upsert(
@@ -145,6 +143,7 @@ class BulkWriter(Generic[T]):
         on_error: OnError = "raise",
         rejects: Rejects | None = None,
         max_rejected: int | None = None,
+        commit_every: int | None = None,
     ) -> BulkResult:
         """Insert rows, or write them over those that have the same key; a row that is as it should be is left alone.
 
@@ -158,20 +157,23 @@ class BulkWriter(Generic[T]):
             on_error: As for `insert`.
             rejects: As for `insert`.
             max_rejected: As for `insert`.
+            commit_every: As for `insert`.
 
         Returns:
             What was done: inserted, updated, unchanged.
         """
         keyed = self._keyed(key, set_, duplicates)
         return self._run(
-            lambda route, chunks: route.upsert(chunks, keyed),
-            rows,
-            columns,
-            returning,
-            on_error,
-            rejects,
-            max_rejected,
-            fresh=False,
+            Call(
+                lambda route, chunks: route.upsert(chunks, keyed),
+                rows,
+                columns,
+                returning,
+                on_error,
+                rejects,
+                max_rejected,
+                commit_every,
+            )
         )
 
     def update(
@@ -186,6 +188,7 @@ class BulkWriter(Generic[T]):
         on_error: OnError = "raise",
         rejects: Rejects | None = None,
         max_rejected: int | None = None,
+        commit_every: int | None = None,
     ) -> BulkResult:
         """Update rows by their key, each to values of its own; columns that a row does not carry stay as they are.
 
@@ -199,20 +202,23 @@ class BulkWriter(Generic[T]):
             on_error: As for `insert`.
             rejects: As for `insert`.
             max_rejected: As for `insert`.
+            commit_every: As for `insert`.
 
         Returns:
             What was done: updated, unchanged, and missing for rows whose key the table does not have.
         """
         keyed = self._keyed(self.target.key if key is None else key, set_, duplicates)
         return self._run(
-            lambda route, chunks: route.update(chunks, keyed),
-            rows,
-            columns,
-            returning,
-            on_error,
-            rejects,
-            max_rejected,
-            fresh=False,
+            Call(
+                lambda route, chunks: route.update(chunks, keyed),
+                rows,
+                columns,
+                returning,
+                on_error,
+                rejects,
+                max_rejected,
+                commit_every,
+            )
         )
 
     def delete(
@@ -223,6 +229,7 @@ class BulkWriter(Generic[T]):
         on_error: OnError = "raise",
         rejects: Rejects | None = None,
         max_rejected: int | None = None,
+        commit_every: int | None = None,
     ) -> BulkResult:
         """Delete rows by their key.
 
@@ -232,6 +239,7 @@ class BulkWriter(Generic[T]):
             on_error: As for `insert`.
             rejects: As for `insert`.
             max_rejected: As for `insert`.
+            commit_every: As for `insert`.
 
         Returns:
             What was done: deleted, and missing for keys that the table does not have.
@@ -239,14 +247,16 @@ class BulkWriter(Generic[T]):
         names = self.target.listed(self.target.key if key is None else key, "key")
 
         return self._run(
-            lambda route, chunks: route.delete(chunks, names),
-            _as_rows(keys),
-            None if is_arrow(keys) else names,
-            None,
-            on_error,
-            rejects,
-            max_rejected,
-            fresh=False,
+            Call(
+                lambda route, chunks: route.delete(chunks, names),
+                _as_rows(keys),
+                None if is_arrow(keys) else names,
+                None,
+                on_error,
+                rejects,
+                max_rejected,
+                commit_every,
+            )
         )
 
     def load(
@@ -348,63 +358,17 @@ class BulkWriter(Generic[T]):
         writer._known = self._known
         return Loader(connection, writer, self.target, self._known)
 
+    def _run(self, call: Call) -> BulkResult:
+        return run(call, self._scope, self.target, self._known)
+
     def _keyed(self, key: Any, written: Any, duplicates: str) -> Keyed:
         if duplicates not in {"error", "first", "last"}:
             raise UsageError(f"duplicates={duplicates!r} is not known", hint='write "error", "first" or "last"')
         names = self.target.listed(key, "key")
         return Keyed(names, None if written is None else self.target.listed(written, "set_"), duplicates)
 
-    def _run(
-        self,
-        work: Work,
-        rows: Iterable[Any],
-        columns: Sequence[Attribute] | None,
-        returning: Any,
-        on_error: OnError,
-        rejects: Rejects | None,
-        max_rejected: int | None,
-        *,
-        fresh: bool,
-    ) -> BulkResult:
-        started = time.perf_counter()
-        isolates, sink = checked_on_error(on_error), Sink(rejects)
-        names = None if columns is None else self.target.listed(columns, "columns")
-
-        def once(connection: Connection, session: Session | None) -> Tally:
-            tally = Tally()
-            rejecting = Rejecting(self.target.name, tally, isolates, max_rejected)
-            back = self._returning(returning, connection, session)
-            route: Postgres | Portable
-            if speaks_copy(connection):
-                route = Postgres(Context(connection, self.target, self._known), tally, rejecting, back)
-            else:
-                route = Portable(connection, self.target, tally, rejecting, back)
-            reader = Reader(self.target, names, fresh=fresh, computed=route.computed)
-            size = _ISOLATING if isolates else CHUNK
-            work(route, read_arrow(rows, reader, size) if is_arrow(rows) else read(rows, reader, size))
-            sink.inside(tally.rejected, connection)
-            if session is not None and not fresh:
-                expire(session, self.target)
-            return tally
-
-        result = self._scope.run(once, again=_again(rows)).result(time.perf_counter() - started)
-        sink.after(result.rejected)
-        return result
-
-    def _returning(self, wanted: Any, connection: Connection, session: Session | None) -> Returning | None:
-        if wanted is None:
-            return None
-        mapper = self.target.mapper
-        names = None if mapper is not None and wanted is mapper.class_ else self.target.listed(wanted, "returning")
-        return Returning(names, None if self._scope.commits else session, connection, self.target)
-
-
-def _again(rows: object) -> bool:
-    """Tell whether rows can be read a second time."""
-    return isinstance(rows, Sequence) or (is_arrow(rows) and hasattr(rows, "__len__"))
-
 
 def _as_rows(keys: Iterable[Any]) -> Iterable[Any]:
     if is_arrow(keys):
         return keys
-    return list(scalars_as_tuples(keys)) if _again(keys) else scalars_as_tuples(keys)
+    return list(scalars_as_tuples(keys)) if readable_again(keys) else scalars_as_tuples(keys)
