@@ -33,10 +33,8 @@ __all__ = ["CHUNK", "Call", "OnError", "Work", "readable_again", "run"]
 OnError = Literal["raise", "reject"]
 Work = Callable[["Postgres | Portable", Iterator[list[Group]]], None]
 
-CHUNK = 10_000
-"""Rows that are held, and sent by one COPY, at a time."""
-_ISOLATING = 2_000
-"""The same where bad rows are to be found among them."""
+CHUNK = 2_000
+"""Rows that are read and made ready at a time."""
 
 
 @dataclass(frozen=True)
@@ -126,13 +124,13 @@ def _in_one(call: Call, scope: Scope, target: Target, known: dict[str, TableFact
             back = Returning(wanted, None if scope.commits else session, connection, target)
         route: Postgres | Portable
         if speaks_copy(connection):
-            route = Postgres(Context(connection, target, known), tally, rejecting, back)
+            at_hand = readable_again(call.rows)
+            route = Postgres(Context(connection, target, known), tally, rejecting, back, at_hand=at_hand)
         else:
             route = Portable(connection, target, tally, rejecting, back)
         reader = Reader(target, names, fresh=call.fresh, computed=route.computed)
-        size = _ISOLATING if isolates else CHUNK
         reading = read_arrow if is_arrow(call.rows) else read
-        call.work(route, reading(call.rows, reader, size, call.start))
+        call.work(route, reading(call.rows, reader, CHUNK, call.start))
         sink.inside(tally.rejected, connection)
         if session is not None and not call.fresh:
             expire(session, target)

@@ -6,7 +6,9 @@ known before it is written, and nothing depends on the order in which a statemen
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Any
 
 from dal.bulk import apply
 from dal.bulk.context import Context
@@ -20,13 +22,25 @@ from dal.bulk.rows import Group
 from dal.bulk.sending import Destination, Sending
 from dal.bulk.sieve import sift
 from dal.bulk.staging import Stage, Staging
+from dal.bulk.stream import Stream, Taken
 from dal.bulk.tally import Tally
 
 __all__ = ["insert"]
 
+_TOGETHER = 40_000
+"""Rows in one COPY at most: they are held until it has ended, so that a bad one can be shown."""
+_AHEAD = 10
+"""Groups that are made ready before a COPY begins, where that takes more than looking at rows."""
+
 
 def insert(
-    context: Context, chunks: Iterator[list[Group]], tally: Tally, rejecting: Rejecting, returning: Returning | None
+    context: Context,
+    chunks: Iterator[list[Group]],
+    tally: Tally,
+    rejecting: Rejecting,
+    returning: Returning | None,
+    *,
+    at_hand: bool,
 ) -> None:
     """Insert rows.
 
@@ -36,17 +50,70 @@ def insert(
         tally: Takes the counts.
         rejecting: What happens to a row that cannot be written.
         returning: What shall come back, or None.
+        at_hand: Whether the rows are there already, and need nobody to make them.
 
     Raises:
         RowError: A row cannot be written, and `rejecting` does not take it.
     """
+
+    def write(group: Group) -> None:
+        _write(context, group, tally, rejecting, returning)
+
+    if rejecting.isolates or len(context.target.parts) > 1:
+        for group in _ready(context, chunks, returning):
+            write(group)
+        return
+    stream, ready = Stream(context), _ready(context, chunks, returning)
+    # Whoever is asked for rows or values while a COPY is open must not want the connection: it would wait for ever.
+    alone = at_hand and returning is None and not _asks(context)
+    while groups := list(islice(ready, 1 if alone else _AHEAD)):
+        for group in groups:
+            if stream.groups and (stream.rows >= _TOGETHER or not stream.fits(group)):
+                _end(stream, tally, write, returning)
+            try:
+                if lacking(group, context.target, context.facts()) is None:
+                    stream.write(group)
+                else:
+                    _end(stream, tally, write, returning)
+                    write(group)
+            except Taken:
+                _again(stream, write)
+        if not alone:
+            _end(stream, tally, write, returning)
+    _end(stream, tally, write, returning)
+
+
+def _asks(context: Context) -> bool:
+    """Tell whether a default is asked of the database, or of a function."""
+    defaults: list[Any] = [column.default for column in context.target.columns.values() if column.default is not None]
+    return any(not default.is_scalar for default in defaults)
+
+
+def _ready(context: Context, chunks: Iterator[list[Group]], returning: Returning | None) -> Iterator[Group]:
+    """Return the groups with all that Python gives them."""
     known = returning is not None or len(context.target.parts) > 1
     for groups in chunks:
         for given in groups:
             group = filled(given, context.target, context.connection)
-            if known:
-                group = allocated(group, context.target, context.facts(), context.wire)
-            _write(context, group, tally, rejecting, returning)
+            yield allocated(group, context.target, context.facts(), context.wire) if known else group
+
+
+def _end(stream: Stream, tally: Tally, write: Callable[[Group], None], returning: Returning | None) -> None:
+    try:
+        written = stream.end()
+    except Taken:
+        _again(stream, write)
+        return
+    for group in written:
+        tally.inserted += len(group.values)
+        if returning is not None:
+            returning.take(group, (), tally)
+
+
+def _again(stream: Stream, write: Callable[[Group], None]) -> None:
+    """Go over groups of which a row was refused: it is found, and ends the call."""
+    for group in stream.forget():
+        write(group)
 
 
 def _write(context: Context, group: Group, tally: Tally, rejecting: Rejecting, returning: Returning | None) -> None:

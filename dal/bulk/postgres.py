@@ -27,12 +27,14 @@ class Postgres:
         tally: Takes the counts.
         rejecting: What happens to a row that cannot be written.
         back: What shall come back, or None.
+        at_hand: Whether the rows are there already, and need nobody to make them.
     """
 
     context: Context
     tally: Tally
     rejecting: Rejecting
     back: Returning | None
+    at_hand: bool = False
 
     @property
     def computed(self) -> frozenset[str]:
@@ -41,7 +43,7 @@ class Postgres:
 
     def insert(self, chunks: Iterator[list[Group]]) -> None:
         """Insert rows."""
-        insert(self.context, chunks, self.tally, self.rejecting, self.back)
+        insert(self.context, chunks, self.tally, self.rejecting, self.back, at_hand=self.at_hand)
 
     def upsert(self, chunks: Iterator[list[Group]], keyed: Keyed) -> None:
         """Insert rows, or update those that are there."""
