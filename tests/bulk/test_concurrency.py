@@ -113,12 +113,12 @@ def test_a_deadline_is_kept(pg: Database) -> None:
     assert count(pg, User) == 0
 
 
-def test_rows_may_be_made_out_of_the_connection_that_writes_them(db: Database) -> None:
+def test_rows_may_be_made_out_of_the_connection_that_writes_them(pg: Database) -> None:
     """A generator that reads from the session, while what it yields is written into it."""
-    with db.session() as session:
+    with pg.session() as session:
         BulkWriter(session, City).insert({"name": f"{each:04}"} for each in range(3_000))
         cities = session.scalars(select(City.name).order_by(City.name).execution_options(yield_per=100))
         rows = ({"email": name, "age": session.scalar(select(func.count()).where(City.name == name))} for name in cities)
         assert BulkWriter(session, User).insert(rows).inserted == 3_000
         session.commit()
-    assert count(db, User) == 3_000
+    assert count(pg, User) == 3_000
