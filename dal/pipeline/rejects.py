@@ -20,7 +20,7 @@ class Rejects:
     """
 
     def __init__(self, *, stop: bool, sink: Callable[[RejectedItem], object] | None, limit: int | None) -> None:
-        self._stop, self._sink, self._limit = stop, sink, limit
+        self.stop, self._sink, self._limit = stop, sink, limit
         self._count = 0
         self._lock = threading.Lock()
         self.kept: list[RejectedItem] = []
@@ -31,7 +31,7 @@ class Rejects:
         Returns:
             Why the run has to end, or None.
         """
-        if self._stop:
+        if self.stop:
             return rejected.reason
         with self._lock:
             self._count += 1

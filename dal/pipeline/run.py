@@ -94,26 +94,13 @@ class Run:
             StageFailed: A stage or the source failed; its error is the cause, and the report goes along.
         """
         try:
-            self._start()
-            while not self._runtime.wait(interval):
-                if self._failure is not None:
-                    self._give_up()
-                    break
-                if self._intake.stopped_and_settled():
-                    self._intake.end_source()
-                if progress is not None:
-                    progress(self.report())
-        except BaseException as error:
-            self._give_up()
-            told = f"the pipeline was stopped: {self._summary()}"
-            _log.warning(told)
-            error.add_note(told)
-            raise
+            self._watch(interval, progress)
+            self._seconds = perf_counter() - self._began
+            self._fail_if_failed()
+            if self._intake.exhausted:
+                self._finish()
         finally:
             self._close()
-        self._fail_if_failed()
-        if self._intake.exhausted:
-            self._finish()
         report = self.report()
         if progress is not None:
             progress(report)
@@ -132,6 +119,24 @@ class Run:
         complete = self._intake.exhausted and self._failure is None and not self._given_up
         return PipelineReport(stages=reports, rejected=tuple(self._rejects.kept), seconds=seconds, complete=complete)
 
+    def _watch(self, interval: float, progress: Callable[[PipelineReport], object] | None) -> None:
+        try:
+            self._start()
+            while not self._runtime.wait(interval):
+                if self._failure is not None:
+                    self._give_up()
+                    break
+                if self._intake.stopped_and_settled():
+                    self._intake.end_source()
+                if progress is not None:
+                    progress(self.report())
+        except BaseException as error:
+            self._give_up()
+            told = f"the pipeline was stopped: {self._summary()}"
+            _log.warning(told)
+            error.add_note(told)
+            raise
+
     def _start(self) -> None:
         for stage in self._stages:
             for each in stage.after:
@@ -145,7 +150,7 @@ class Run:
 
     def _worker(self, stage: Stage) -> Any:
         if not stage.processes:
-            return stage.worker()
+            return stage.worker(refusing=not self._rejects.stop)
         make, arguments = stage.portable()
         child = Child(make, *arguments, False, name=f"dal-pipeline-{stage.name}")
         self._children.append(child)
@@ -176,6 +181,9 @@ class Run:
 
     def _hand_on(self, place: int, meter: Meter, items: list[Any], origins: list[Any], done: Done) -> None:
         stage = self._stages[place]
+        if stage.kind == "store":
+            # Counted first: what is stored is stored, even where what was refused ends the run.
+            meter.passed += len(done.items)
         if done.refused:
             self._refuse(stage, meter, items, done.refused)
             if origins:
@@ -183,7 +191,6 @@ class Run:
                 self._settle([origins[number] for number in places])
                 origins = [origin for number, origin in enumerate(origins) if number not in places]
         if stage.kind == "store":
-            meter.passed += len(done.items)
             self._settle(origins)
         elif done.items:
             self._pass_on(place, meter, done.items, origins)
@@ -254,7 +261,6 @@ class Run:
                 _log.warning("after %s s something of the pipeline is still at work: it cannot be interrupted", _GRACE)
 
     def _close(self) -> None:
-        self._seconds = perf_counter() - self._began
         for child in self._children:
             child.end()
         self._runtime.close()

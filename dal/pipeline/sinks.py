@@ -1,8 +1,9 @@
 """Where a pipeline stores: a BulkWriter or whatever has `insert(rows)`, or a function that takes a list of items.
 
 A BulkWriter writes each batch in a transaction of its own and refuses single rows; what it refuses is a rejected item of the
-store stage. A function may return something with `rejected` (each with a `position` and a `reason`), as the methods of a
-BulkWriter do. Any other error stops the run: nobody can tell how much of the batch was written.
+store stage. Where the run stops at the first error, it writes nothing of a batch with a bad row. A function may return
+something with `rejected` (each with a `position` and a `reason`), as the methods of a BulkWriter do. Any other error stops the
+run: nobody can tell how much of the batch was written.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from dal.pipeline.work import Done, Refused, is_async
 __all__ = ["Store", "sink_of"]
 
 
-def sink_of(target: Any) -> tuple[Callable[[list[Any]], Any], bool]:
+def sink_of(target: Any, *, refusing: bool = True) -> tuple[Callable[[list[Any]], Any], bool]:
     """Return what takes a list of items, and whether it has to be awaited.
 
     Args:
         target: Something with `insert`, or a function.
+        refusing: Whether a writer shall refuse single rows, rather than write nothing of a batch with a bad one.
 
     Raises:
         UsageError: It is neither.
@@ -30,7 +32,7 @@ def sink_of(target: Any) -> tuple[Callable[[list[Any]], Any], bool]:
     if isinstance(target, list):
         return target.extend, False
     if callable(insert):
-        return _refusing(insert), is_async(insert)
+        return _refusing(insert) if refusing else insert, is_async(insert)
     if callable(target):
         return target, is_async(target)
     raise UsageError(f"{target!r} cannot store items", hint="store(BulkWriter(db, Daily)), or a function that takes a list")

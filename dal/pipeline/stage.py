@@ -46,10 +46,14 @@ class Stage:
         """Whether it keeps the order of its input; an aggregating stage gives its keys in the order they came first."""
         return self.workers == 1
 
-    def worker(self) -> Any:
-        """Make what one worker calls with each batch."""
+    def worker(self, *, refusing: bool) -> Any:
+        """Make what one worker calls with each batch.
+
+        Args:
+            refusing: Whether a writer shall refuse single rows, rather than write nothing of a batch with a bad one.
+        """
         if self.kind == "store":
-            return Store(*sink_of(self.work))
+            return Store(*sink_of(self.work, refusing=refusing))
         make, arguments = self.portable()
         return make(*arguments, True)
 
@@ -101,6 +105,8 @@ def stage(
         check_portable(work, what=f"{kind}(processes=True)")
     if not all(callable(each) for each in after):
         raise UsageError(f"after={after!r} is no list of functions", hint="after=[BuildIndexes(db, Index(...))]")
+    if not awaits and any(is_async(each) for each in after):
+        raise UsageError(f"after={after!r} has a coroutine function", hint="AsyncPipeline(source), or a plain function")
     chosen = name or _numbered(kind, taken)
     if chosen in {*taken, "source"}:
         raise UsageError(f"there is a stage {chosen!r} already", hint="give each stage a name of its own")

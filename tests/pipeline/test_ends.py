@@ -259,6 +259,31 @@ def test_indexes_and_a_dump_come_after_the_load(db: Database, tmp_path: Path) ->
         assert session.scalar(select(func.count()).select_from(Daily)) == 1000
 
 
+async def test_what_comes_after_in_tasks() -> None:
+    done: list[str] = []
+
+    async def awaited() -> None:
+        await asyncio.sleep(0)
+        done.append("awaited")
+
+    stored: list[int] = []
+    await AsyncPipeline(range(9)).transform(square).store(stored, after=[lambda: done.append("plain"), awaited]).run()
+    assert done == ["plain", "awaited"]
+    assert len(stored) == 9
+
+
+def test_a_bad_row_where_the_run_stops_at_the_first(db: Database) -> None:
+    rows = [*days(100), {"day": 500, "delay": None}, *days(3)]
+    with pytest.raises(StageFailed, match="'store' failed") as raised:
+        Pipeline(rows).store(BulkWriter(db, Daily), batch=60).run(on_error="stop")
+    with pytest.raises(StageFailed, match="more than 1 items were rejected") as limited:
+        Pipeline(rows).store(BulkWriter(db, Daily), batch=200).run(max_rejected=1)
+    with db.session() as session:
+        written = session.scalar(select(func.count()).select_from(Daily))
+    assert raised.value.report.stored == 60
+    assert raised.value.report.stored + limited.value.report.stored == written == 100
+
+
 def test_a_dump_that_cannot_be_made_is_told_before_the_load(db: Database, tmp_path: Path) -> None:
     stored: list[Any] = []
     with Database("sqlite://") as other, pytest.raises(Exception, match="pg_dump needs PostgreSQL"):

@@ -247,10 +247,14 @@ def test_what_only_a_loop_can_do() -> None:
     async def source() -> AsyncIterator[int]:
         yield 1
 
+    async def source_of_nothing() -> None:
+        return None
+
     for describe in (
         lambda: Pipeline([1]).transform(work),
         lambda: Pipeline([1]).store(work),
         lambda: Pipeline(source()),
+        lambda: Pipeline([1]).store([], after=[source_of_nothing]),
         lambda: AsyncPipeline([1]).transform(work, processes=True),
     ):
         with pytest.raises(UsageError):
