@@ -22,6 +22,7 @@ from dal.bulk.singly import Singly
 from dal.bulk.target import Attribute, Target, target_of
 from dal.bulk.wire import speaks_copy
 from dal.errors import UsageError
+from dal.written import written
 
 __all__ = ["Kind", "Operation", "Operations"]
 
@@ -113,6 +114,7 @@ class Operations:
         found: list[Sequence[Any] | None] = []
         if speaks_copy(connection) and len(self.target.parts) == 1:
             context = Context(connection, self.target, self._known)
+            written(connection, [self.target.table.name])
             for run in _runs(batch):
                 found += self._arrays.write(context, run)
         else:

@@ -75,18 +75,20 @@ class Scope:
         opened: AbstractContextManager[Session] = self._place.transaction()
         return opened
 
-    def run(self, work: Work[T], *, again: bool) -> T:
+    def run(self, work: Work[T], *, again: bool, writes: bool = True) -> T:
         """Run something in the transaction.
 
         Args:
             work: Called with the connection, and the session where the caller gave one.
             again: Whether it may be run again, whole, after a transient fault.
+            writes: Whether it writes to the target's tables.
         """
         place = self._place
 
         def announced(connection: Connection, session: Session | None) -> T:
-            # COPY is seen by no event of SQLAlchemy.
-            written(connection, (part.table.name for part in self._target.parts))
+            if writes:
+                # COPY is seen by no event of SQLAlchemy.
+                written(connection, (part.table.name for part in self._target.parts))
             return work(connection, session)
 
         if isinstance(place, Session):

@@ -348,7 +348,9 @@ class BulkWriter(Generic[T]):
         from dal.bulk.files.dump import dump
 
         return self._scope.run(
-            lambda connection, session: dump(connection, statement, file, format=format, progress=progress), again=False
+            lambda connection, session: dump(connection, statement, file, format=format, progress=progress),
+            again=False,
+            writes=False,
         )
 
     def _loader(self, connection: Connection, session: Session | None) -> Loader:

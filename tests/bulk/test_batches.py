@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 from sqlalchemy import func, inspect, select, text
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
-from dal import Batch, BatchWriter, Database, PoolConfig
+from dal import Batch, BatchWriter, Database, MemoryCache, PoolConfig
 from dal.errors import ConfigError, ConnectFailed, NotFound, PoolTimeout, QueueFull, UsageError
-from tests.bulk.models import City, Engineer, Mood, Seat, User, Versioned
+from tests.bulk.models import Base, City, Engineer, Mood, Seat, User, Versioned
 
 
 @pytest.fixture(params=["postgresql", "sqlite", "mariadb"])
@@ -319,6 +320,19 @@ def test_bad_input_is_told_before_harm(pg: Database) -> None:
             session.add(known)
             with pytest.raises(UsageError, match="belongs to a session"):
                 writer.update(known)
+
+
+def test_a_cache_is_told(dal_database: URL) -> None:
+    with Database(dal_database, cache=MemoryCache(max_bytes=1_000_000)) as db:
+        Base.metadata.create_all(db.engine)
+
+        def names() -> Any:
+            return db.cache.fetch("names", lambda session: list(session.scalars(select(City.name))))
+
+        assert names() == []
+        with BatchWriter(db, City, interval=600) as writer:
+            writer.submit(City(name="Oslo")).result(60)
+        assert names() == ["Oslo"]
 
 
 def test_errors_are_those_of_the_driver(pg: Database) -> None:
