@@ -10,7 +10,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from sqlalchemy import Select
 from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session
@@ -18,12 +18,13 @@ from sqlalchemy.orm import Session
 
 from dal.loading import Policy
 from dal.loading.tasks import alone
-from dal.paging import MAX_OFFSET, Page, PagePlan, Position, Totals, Window
-from dal.paging.batches import next_batch
 from dal.repository import Attribute, Criterion, Explanation, Filter, Lock, Order, Path, Repository, Values
 from dal.repository.entities import entity_of
 from dal.repository.generic import argument_of, refuse_unless_session, resolve
 from dal.repository.statements import batch_size
+
+if TYPE_CHECKING:
+    from dal.paging import Page, PagePlan, Position, Totals, Window
 
 __all__ = ["AsyncRepository"]
 
@@ -129,7 +130,7 @@ class AsyncRepository(Generic[T]):
         total: Totals = "none",
         owner: str | None = None,
         policy: Policy | str | None = None,
-        max_offset: int = MAX_OFFSET,
+        max_offset: int | None = None,
     ) -> Page[T]:
         """Return a page of the objects that filters select; see `Repository.page`."""
         return await self._run(
@@ -244,6 +245,8 @@ class AsyncRepository(Generic[T]):
 
 
 def _next(planned: PagePlan[T], size: int, after: Position | None, sync: Repository[T]) -> Window[T]:
+    from dal.paging.batches import next_batch
+
     return next_batch(sync.session, planned, size, after)
 
 

@@ -12,7 +12,7 @@ import builtins
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import chain
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from sqlalchemy import ScalarResult, Select, select
 from sqlalchemy.exc import MultipleResultsFound, NoResultFound
@@ -20,8 +20,6 @@ from sqlalchemy.orm import Session, scoped_session
 
 from dal.errors import MultipleFound, NotFound, UsageError
 from dal.loading import Policy, apply_policy
-from dal.paging import MAX_OFFSET, Page, PagePlan, Totals, get_page
-from dal.paging.batches import batches, planned_batches
 from dal.repository import _internals, identities, statements, writes
 from dal.repository.entities import Entity, entity_of
 from dal.repository.explain import Explanation, explain
@@ -29,6 +27,9 @@ from dal.repository.fill import fill
 from dal.repository.generic import argument_of, refuse_unless_session, resolve
 from dal.repository.types import Attribute, Criterion, Filter, Lock, Order, Path, Values
 from dal.repository.upsert import upsert
+
+if TYPE_CHECKING:
+    from dal.paging import Page, PagePlan, Totals
 
 __all__ = ["Repository"]
 
@@ -260,7 +261,7 @@ class Repository(Generic[T]):
         total: Totals = "none",
         owner: str | None = None,
         policy: Policy | str | None = None,
-        max_offset: int = MAX_OFFSET,
+        max_offset: int | None = None,
     ) -> Page[T]:
         """Return a page of the objects that filters select, by keyset: as fast at any depth, and no row lost or seen twice.
 
@@ -274,7 +275,7 @@ class Repository(Generic[T]):
             total: "none", "exact", "bounded" (counts to 10,000), "estimate" (asks the planner), or a number to count to.
             owner: Who alone may use the page's cursors: a tenant, a user.
             policy: How related data is loaded.
-            max_offset: How many rows may be skipped to get to a page by its number.
+            max_offset: How many rows may be skipped to get to a page by its number; by default `dal.paging.MAX_OFFSET`.
 
         Returns:
             The page: `items`, `next`, `previous`, `total`.
@@ -286,6 +287,8 @@ class Repository(Generic[T]):
         Example:
             `page = users.page(User.active, order_by=[User.created_at.desc()], after=cursor)`
         """
+        from dal.paging import MAX_OFFSET, get_page
+
         statement = self._prepare(statements.read(self._entity, criteria, order_by=order_by), policy, None)
         return get_page(
             self.session,
@@ -296,7 +299,7 @@ class Repository(Generic[T]):
             number=number,
             total=total,
             owner=owner,
-            max_offset=max_offset,
+            max_offset=MAX_OFFSET if max_offset is None else max_offset,
         )
 
     def in_batches(
@@ -320,6 +323,8 @@ class Repository(Generic[T]):
         Example:
             `for batch in users.in_batches(User.active, size=500): ...; session.commit()`
         """
+        from dal.paging.batches import batches
+
         return batches(self.session, self._batches(criteria, order_by, size, policy), size)
 
     def stream(
@@ -347,6 +352,8 @@ class Repository(Generic[T]):
             `for user in users.stream(User.active, batch=500): ...`
         """
         if keyset:
+            from dal.paging.batches import batches
+
             planned = self._batches(criteria, order_by, statements.batch_size(batch), policy)
             return chain.from_iterable(batches(self.session, planned, batch))
         return self._yield(self._streaming(criteria, order_by, batch, policy))
@@ -494,6 +501,8 @@ class Repository(Generic[T]):
     def _batches(
         self, criteria: tuple[Criterion[T], ...], order_by: Order | None, size: int, policy: Policy | str | None
     ) -> PagePlan[T]:
+        from dal.paging.batches import planned_batches
+
         statement = self._prepare(statements.read(self._entity, criteria, order_by=order_by), policy, None)
         return planned_batches(self.session, statement, size)
 
