@@ -68,7 +68,8 @@ test-matrix: $(VENV)/.test ## run the loading tests on SQLAlchemy 2.1.0 and the 
 
 test-docker: $(VENV)/.test ## run the tests against the servers of docker/, for those who have an engine
 	@docker compose --file docker/compose.yaml up --detach --wait
-	@DAL_TEST_URL=postgresql+psycopg://app:app@127.0.0.1:$${DAL_PRIMARY_PORT:-55432}/postgres $(PYTEST); status=$$?; \
+	@DAL_TEST_URL=postgresql+psycopg://app:app@127.0.0.1:$${DAL_PRIMARY_PORT:-55432}/postgres \
+	  DAL_TEST_REDIS_URL=redis://127.0.0.1:$${DAL_REDIS_PORT:-56379}/0 $(PYTEST); status=$$?; \
 	  docker compose --file docker/compose.yaml down --volumes; exit $$status
 
 clean: ## remove what the other targets made

@@ -47,7 +47,8 @@ SELECT set_config('synchronous_commit', 'off', false),
        set_config('tcp_keepalives_idle', '5', false), set_config('tcp_keepalives_interval', '2', false)"""
 _LIFE = """
 SELECT system_identifier::text, left(pg_walfile_name(pg_current_wal_lsn()), 8), pg_postmaster_start_time()::text,
-       (SELECT min(pid) FROM pg_stat_activity WHERE datid IS NULL)::text
+       (SELECT min(pid) FROM pg_stat_activity WHERE datid IS NULL)::text,
+       (SELECT oid FROM pg_database WHERE datname = current_database())::text, session_user::text
 FROM pg_control_system()"""
 
 
@@ -301,9 +302,12 @@ def _snapshot(connection: Any) -> Snapshot:
 
 
 def _life(connection: Any) -> str:
-    """Return what tells this life of the server from others; where the server does not say, something that nobody shares."""
+    """Return what tells this life of the server, this database and this user from others.
+
+    Where the server does not say, it is something that nobody shares.
+    """
     try:
-        return ":".join(connection.execute(_LIFE).fetchone())
+        return json.dumps(connection.execute(_LIFE).fetchone())
     except Exception:
         _log.info("the server does not tell its identity, so what is in Redis is not shared", exc_info=True)
         return uuid.uuid4().hex

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import redis
-from sqlalchemy import update
+from sqlalchemy import text, update
 from sqlalchemy.engine import URL
 
 from dal import Database, MemoryCache, RedisCache, TieredCache, UnsupportedError
@@ -18,17 +19,26 @@ from tests.cache.models import Author, authors
 from tests.database.doors import Door
 from tests.redis import RedisServer
 
+PREFIX = f"dal-test-{uuid.uuid4().hex}"
+"""The server may be somebody's: only keys that begin with this are touched."""
+
 
 @pytest.fixture
 def raw(redis_url: str) -> Iterator[Any]:
     """The server, looked at directly."""
     with redis.Redis.from_url(redis_url) as client:
-        client.flushdb()
         yield client
+        forget(client)
+
+
+def forget(client: Any) -> None:
+    """Remove the keys of these tests."""
+    for key in client.keys(f"{PREFIX}:*"):
+        client.delete(key)
 
 
 def tiered(url: str, **options: Any) -> TieredCache:
-    return TieredCache(MemoryCache(), RedisCache(url, **options))
+    return TieredCache(MemoryCache(), RedisCache(url, **{"prefix": PREFIX, **options}))
 
 
 @pytest.fixture
@@ -38,7 +48,7 @@ def two(opened: Callable[..., Door], redis_url: str, raw: Any) -> tuple[Door, Do
     for number, door in enumerate(pair):
         # What a process has kept objects of, it can read.
         Reader(door, authors, f"warm {number}")()
-    raw.flushdb()
+    forget(raw)
     return pair
 
 
@@ -81,10 +91,21 @@ def test_what_was_read_before_this_process_listened_is_not_used(url: URL, redis_
             assert late.cache.stats().shared_hits == 0
 
 
+def test_another_database_of_the_same_server_has_values_of_its_own(url: URL, dal_database: URL, redis_url: str) -> None:
+    count = lambda session: session.scalar(text("SELECT current_database()"))  # noqa: E731
+    with Database(url, cache=tiered(redis_url)) as one, Database(dal_database, cache=tiered(redis_url)) as other:
+        for _ in range(2):
+            assert one.cache.fetch("which", count) == url.database
+            assert other.cache.fetch("which", count) == dal_database.database
+            one.cache.forget("which")
+            other.cache.forget("which")
+        assert one.cache.stats().shared_hits == other.cache.stats().shared_hits == 1
+
+
 def test_garbage_is_read_anew(two: tuple[Door, Door], raw: Any) -> None:
     here, there = (Reader(door, authors) for door in two)
     here()
-    (name,) = raw.keys()
+    (name,) = raw.keys(f"{PREFIX}:*")
     whole = raw.get(name)
     for garbage in (b"", b"garbage", whole[:-1], whole[:40] + b"\0" + whole[41:], b"\x80\x04N."):
         raw.set(name, garbage)
@@ -96,9 +117,9 @@ def test_garbage_is_read_anew(two: tuple[Door, Door], raw: Any) -> None:
 
 
 def test_values_stay_for_their_time_and_no_longer(url: URL, redis_url: str, raw: Any) -> None:
-    with Database(url, cache=TieredCache(MemoryCache(), RedisCache(redis_url, prefix="shop", ttl="10s"))) as db:
+    with Database(url, cache=tiered(redis_url, ttl="10s")) as db:
         db.cache.fetch("key", authors)
-        (name,) = raw.keys("shop:*")
+        (name,) = raw.keys(f"{PREFIX}:*")
         assert 0 < raw.pttl(name) <= 10_000
 
 
@@ -109,7 +130,7 @@ def test_large_values_and_values_without_encoding_stay_here(url: URL, redis_url:
         db.cache.fetch(Strange(), lambda session: 5)
         assert db.cache.has("large")
         assert db.cache.has("strange")
-        assert raw.keys() == []
+        assert raw.keys(f"{PREFIX}:*") == []
         assert db.cache.stats().unshared == 3
 
 
@@ -118,7 +139,7 @@ class Strange:
 
 
 def test_redis_alone(opened: Callable[..., Door], redis_url: str, raw: Any) -> None:
-    door = opened(cache=RedisCache(redis_url))
+    door = opened(cache=RedisCache(redis_url, prefix=PREFIX))
     read = Reader(door, authors)
     assert [len(read()), len(read()), read.loads] == [4, 4, 1]
     door.run(lambda session: session.execute(update(Author).values(name="changed")))
