@@ -35,6 +35,9 @@ class Areas(Generic[T]):
         columns: The strategy that names the two coordinates.
         template: What the requests are known by.
         kept: Where cells are kept.
+
+    Raises:
+        UsageError: The statement groups, limits or merges rows.
     """
 
     def __init__(self, query: Query[T], columns: Spatial, template: str, kept: Kept) -> None:
@@ -42,6 +45,11 @@ class Areas(Generic[T]):
         self._query = query
         self._x, self._y = columns.columns
         self._kept = kept
+        if query.planned.wrapped:
+            raise UsageError(
+                f"area() adds a condition to the rows of {query.name}, and this statement groups, limits or merges rows",
+                hint="page a plain select(Airport) for it",
+            )
 
     def cells(self, x: Range, y: Range, arguments: Arguments) -> list[Request]:
         """Return the requests whose answers together are an area.
@@ -89,7 +97,7 @@ class Areas(Generic[T]):
         """Read the rows of cells of one grid; each cell's are (rows, places)."""
         grid = _cell(requests[0])
         found: dict[Cell, tuple[list[Any], list[tuple[float, float]]]] = {_cell(each): ([], []) for each in requests}
-        statement = self._query.bound(requests[0].arguments).where(self._condition(found)).limit(MOST + 1)
+        statement = self._query.bound(requests[0].arguments).order_by(None).where(self._condition(found)).limit(MOST + 1)
         items, places = self._split(session.execute(statement.add_columns(self._x, self._y)))
         if len(items) > MOST:
             raise UsageError(

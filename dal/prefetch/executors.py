@@ -28,8 +28,8 @@ _log = logging.getLogger("dal.prefetch")
 class Executor(Protocol):
     """What the prefetcher needs from its surroundings."""
 
-    def submit(self, work: Callable[[], None]) -> bool:
-        """Run something in the background; False where that cannot be."""
+    def submit(self, work: Callable[[], None], abandoned: Callable[[], None]) -> bool:
+        """Run something in the background; False where that cannot be. `abandoned` is called if it ends before it begins."""
         ...
 
     def tick(self, next_due: Callable[[float], float], work: Callable[[], None]) -> None:
@@ -63,7 +63,7 @@ class Threads:
         self._busy = 0
         self._stopped = threading.Event()
 
-    def submit(self, work: Callable[[], None]) -> bool:
+    def submit(self, work: Callable[[], None], abandoned: Callable[[], None]) -> bool:
         with self._idle:
             if self._stopped.is_set():
                 return False
@@ -137,12 +137,24 @@ class Tasks:
         self._clock: asyncio.Task[Any] | None = None
         self._stopped = False
 
-    def submit(self, work: Callable[[], None]) -> bool:
+    def submit(self, work: Callable[[], None], abandoned: Callable[[], None]) -> bool:
         if self._stopped:
             return False
-        task = _begun(greenlet_spawn(work))
+        begun = False
+
+        async def run() -> None:
+            nonlocal begun
+            begun = True
+            await greenlet_spawn(work)
+
+        def ended(task: asyncio.Task[Any]) -> None:
+            self._tasks.discard(task)
+            if not begun:
+                abandoned()
+
+        task = _begun(run())
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(ended)
         return True
 
     def tick(self, next_due: Callable[[float], float], work: Callable[[], None]) -> None:
@@ -153,7 +165,7 @@ class Tasks:
         async def ticking() -> None:
             while True:
                 await asyncio.sleep(max(0.0, next_due(time.time()) - time.time()))
-                work()
+                await greenlet_spawn(work)
 
         self._clock = _begun(ticking())
 

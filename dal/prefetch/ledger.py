@@ -43,6 +43,12 @@ class Ledger:
         prefetch = self._of.get(request)
         return prefetch is not None and prefetch.outcome == "in flight"
 
+    def forget_flights(self) -> None:
+        """Book that what is in flight will not land."""
+        for prefetch in list(self._waiting.values()):
+            if prefetch.outcome == "in flight":
+                self.settle(prefetch, "not needed")
+
     def lost(self, request: Request) -> None:
         """Book that what was loaded ahead is not in the cache any more: spoiled by a write, or evicted."""
         prefetch = self._of.get(request)

@@ -109,12 +109,15 @@ class Prefetcher:
             self._executor.tick(model.next_due, partial(self.warm, strategy))
 
     def warm(self, strategy: Strategy) -> None:
-        """Send what a strategy thinks of at this time of the week."""
+        """Send what a strategy thinks of at this time of the week, one after the other."""
         with self._lock:
             model = self._model(strategy)
             thoughts = model.due(self.clock()) if isinstance(model, Timed) else []
-            going = self._consider(strategy, thoughts, None)
-        self._send(going)
+        for thought in thoughts:
+            with self._lock:
+                going = self._consider(strategy, [thought], None)
+            self._send(going)
+            self._executor.drain(_CLOSING)
 
     def stats(self) -> PrefetchStats:
         """Take a snapshot of the numbers.
@@ -174,6 +177,7 @@ class Prefetcher:
     def reset(self) -> None:
         """Begin anew in a forked child, where no thread of the parent runs."""
         self._lock = threading.Lock()
+        self._ledger.forget_flights()
         self._gate.in_flight = 0
         self._executor.reset()
 
@@ -226,8 +230,9 @@ class Prefetcher:
 
     def _send(self, going: list[Prefetch]) -> None:
         for prefetch in going:
-            if not self._executor.submit(partial(self._run, prefetch)):
-                self._land(prefetch, "not needed", None)
+            abandoned = partial(self._land, prefetch, "not needed", None)
+            if not self._executor.submit(partial(self._run, prefetch), abandoned):
+                abandoned()
 
     def _run(self, prefetch: Prefetch) -> None:
         with self._lock:

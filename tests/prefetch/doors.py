@@ -72,6 +72,11 @@ class Town:
 
         return self._runner.run(run(), context=contextvars.copy_context())
 
+    @property
+    def awaits(self) -> bool:
+        """Whether this is the async door."""
+        return self._runner is not None
+
     def pager(self, *args: Any, **options: Any) -> Any:
         return self.do(self.db.pager, *args, **options)
 

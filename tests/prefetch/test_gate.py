@@ -180,6 +180,18 @@ def test_what_was_spoiled_is_loaded_again() -> None:
     assert [each.outcome for each in desk.prefetcher.explain()] == ["wasted", "waiting"]
 
 
+def test_what_was_in_flight_at_a_fork_is_forgotten() -> None:
+    executor = Later()
+    desk = Desk(Guess(), executor=executor)
+    desk.demand(seen("ann", 1))
+    desk.demand(seen("bob", 40))
+    desk.prefetcher.reset()
+    stats = desk.prefetcher.stats()
+    assert (stats.waiting, stats.wasted) == (0, 0)
+    desk.demand(seen("cem", 1))
+    assert len(executor.jobs) == 3
+
+
 def test_nobody_asks_within_the_patience() -> None:
     desk = Desk(Guess())
     desk.demand(seen("ann", 1))

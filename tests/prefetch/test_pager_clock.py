@@ -9,6 +9,7 @@ from collections.abc import Callable
 from sqlalchemy.engine import URL
 
 from dal import AsyncDatabase, temporal
+from dal.asyncio._bridge import run_sync
 from tests.prefetch.doors import POOL, Town
 from tests.prefetch.town import BY_AGE
 
@@ -26,7 +27,7 @@ def test_last_weeks_page_is_there_before_the_hour(town: Town) -> None:
     town.page(pager, client="ann")
     town.db.cache.clear()
     now[0] += 7 * 86_400 - 300
-    town.do(prefetcher.warm, strategy)
+    town.do(run_sync, prefetcher.warm, strategy) if town.awaits else prefetcher.warm(strategy)
     town.settle()
     with town.counted() as sent:
         town.page(pager, client="bob")
@@ -39,7 +40,7 @@ def test_the_clock_ends_with_the_database(opened: Callable[..., Town]) -> None:
         pager = town.pager(BY_AGE, size=30, prefetch=temporal())
         assert not _clocks()
         town.page(pager, client="ann")
-        assert len(_clocks()) == (1 if town._runner is None else 0)
+        assert len(_clocks()) == (0 if town.awaits else 1)
     for thread in threading.enumerate():
         if thread.name == "dal-prefetch-clock":
             thread.join(10)

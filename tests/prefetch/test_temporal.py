@@ -62,6 +62,18 @@ def test_the_clock_sends_it() -> None:
     assert desk.prefetcher.stats().strategies["temporal"].precision == 1
 
 
+def test_all_of_the_favourites_are_sent_though_two_at_most_are_in_flight() -> None:
+    strategy = temporal(top=9)
+    desk = Desk(strategy, budget=1.0)
+    desk.now = NINE
+    for number in range(1, 10):
+        desk.demand(Seen("ann", page(number), at=desk.now))
+    desk.shelf.kept.clear()
+    desk.now = NINE + WEEK - 300
+    desk.prefetcher.warm(strategy)
+    assert len(desk.shelf.kept) == 9
+
+
 @given(st.lists(st.tuples(st.integers(0, 3 * HOURS), st.integers(1, 200)), max_size=400))
 def test_hours_stay_bounded(asked: list[tuple[int, int]]) -> None:
     model = temporal(top=3).begin()

@@ -44,7 +44,7 @@ class Inline:
         self.clocks: list[tuple[Callable[[float], float], Callable[[], None]]] = []
         self.running = True
 
-    def submit(self, work: Callable[[], None]) -> bool:
+    def submit(self, work: Callable[[], None], abandoned: Callable[[], None]) -> bool:
         if self.running:
             work()
         return self.running
@@ -70,7 +70,7 @@ class Later(Inline):
         super().__init__()
         self.jobs: list[Callable[[], None]] = []
 
-    def submit(self, work: Callable[[], None]) -> bool:
+    def submit(self, work: Callable[[], None], abandoned: Callable[[], None]) -> bool:
         self.jobs.append(work)
         return True
 
