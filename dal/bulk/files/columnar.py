@@ -7,8 +7,11 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
+from sqlalchemy import Dialect
+
 from dal._extras import require
 from dal.bulk.files.header import Columns, known_names, plain
+from dal.bulk.files.raw import why_not_raw
 from dal.bulk.files.reading import Readers
 from dal.bulk.files.source import Source
 from dal.bulk.files.typed import Lines, validated
@@ -30,6 +33,7 @@ class ArrowRows:
         target: Where the rows go.
         columns: What the caller said of the names.
         validate: What checks them.
+        dialect: The database.
 
     Raises:
         MissingExtra: pyarrow is not installed.
@@ -37,10 +41,20 @@ class ArrowRows:
         UsageError: A column is no attribute.
     """
 
-    def __init__(self, source: Source, kind: str, target: Target, columns: Columns | None, validate: Validate | None) -> None:
+    def __init__(
+        self,
+        source: Source,
+        kind: str,
+        target: Target,
+        columns: Columns | None,
+        validate: Validate | None,
+        dialect: Dialect,
+    ) -> None:
         self._arrow: Any = require("pyarrow", extra="arrow", purpose=f"a {kind} file")
         self._kind, self._source = kind, source
         self._readers = Readers(target, nested=True)
+        # A bulk writer on PostgreSQL makes lines of COPY of a whole batch, and the server reads the texts in it.
+        self._whole = validate is None and why_not_raw(target, list(target.columns), dialect) is None
         self._check = None if validate is None else validator_of(validate)
         try:
             self._file, schema = self._opened()
@@ -67,6 +81,9 @@ class ArrowRows:
                 continue
             named = batch.slice(skipped).rename_columns([self._names[name] for name in kept])
             lines = list(range(start + 1, at + 1))
+            if self._whole:
+                yield Lines(rows=named, lines=lines, end=at, next_line=at + 1)
+                continue
             found = self._read(named.to_pylist(), lines, Lines(end=at, next_line=at + 1))
             yield found if self._check is None else validated(found, self._check)
 

@@ -91,7 +91,7 @@ class _Opened:
         elif self.kind == "jsonl":
             self.rows = JsonRows(source, target, options.columns, options.validate)
         else:
-            self.rows = ArrowRows(source, self.kind, target, options.columns, options.validate)
+            self.rows = ArrowRows(source, self.kind, target, options.columns, options.validate, connection.dialect)
             refuse_missing(target, self.rows.attributes, source.name)
 
 

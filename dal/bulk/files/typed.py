@@ -37,7 +37,7 @@ class Lines:
         next_line: The line that comes after.
     """
 
-    rows: list[Any] = field(default_factory=list)
+    rows: Any = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
     refused: list[Rejected] = field(default_factory=list)
     end: int = 0
