@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -25,10 +24,10 @@ class Flight(Base):
 
 
 @pytest.fixture
-def url(dal_database: URL) -> Iterator[URL]:
+def url(dal_database: URL) -> URL:
     with Database(dal_database) as db:
         Base.metadata.create_all(db.engine)
-    yield dal_database
+    return dal_database
 
 
 def rows(number: int, **more: Any) -> list[dict[str, Any]]:
