@@ -148,7 +148,7 @@ def described(
         if number is not None and (not isinstance(number, int) or isinstance(number, bool) or number < 1):
             raise ConfigError(f"{name}: {number!r} is no number of {name}", hint="write a whole number from 1")
     if processes:
-        Compiled(statement)
+        check_portable(Compiled(statement).columns, what="processes=True, the types of the columns")
     goal = parts or (workers if chosen == "hash" else workers * _PARTS_PER_WORKER)
     return Task(
         statement=statement,

@@ -123,7 +123,9 @@ def connect_arguments(connection: Connection) -> dict[str, Any]:
         where: dict[str, Any] = {name: value for name, value in info.get_parameters().items() if name not in _REPLACED}
         where |= {"host": info.host, "port": info.port, "password": info.password}
         return {name: value for name, value in where.items() if value}
-    url = connection.engine.url.set(drivername="postgresql+psycopg", query={})
+    given = connection.engine.url
+    where = {name: given.query[name] for name in ("host", "port") if name in given.query}
+    url = given.set(drivername="postgresql+psycopg", query=where)
     arguments: dict[str, Any] = _dialect().create_connect_args(url)[1]
     return arguments
 

@@ -73,6 +73,13 @@ async def test_a_coroutine_function_is_awaited(sales_url: URL) -> None:
         assert await db.parallel(select(Sale), by=Sale.id).map(sum_slowly).reduce(int.__add__) == TOTAL
 
 
+@pytest.mark.parametrize("processes", [False, True])
+async def test_another_driver(sales_url: URL, processes: bool) -> None:
+    async with AsyncDatabase(sales_url.set(drivername="postgresql+asyncpg")) as db:
+        scan = db.parallel(select(Sale), by=Sale.id, workers=2, processes=processes)
+        assert await scan.map(amounts).reduce(int.__add__) == TOTAL
+
+
 def test_parts_come_in_order_or_as_they_come(door: Door) -> None:
     def ends(db: Any, ordered: bool) -> Any:
         statement = select(Sale.id).order_by(Sale.id)

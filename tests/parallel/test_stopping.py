@@ -16,7 +16,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import String, case, cast, func, select
+from sqlalchemy import Integer, String, case, cast, func, select, type_coerce
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
@@ -112,6 +112,14 @@ def test_what_cannot_go_to_a_process_is_told_at_once(db: Database, work: Any) ->
     with pytest.raises(UsageError, match="cannot be handed to another process") as raised:
         db.parallel(select(Sale), by=Sale.id, processes=True).map(given)
     assert "top of a module" in raised.value.hint
+
+
+def test_a_type_that_cannot_go_to_a_process_is_told_at_once(db: Database) -> None:
+    class Local(Integer):
+        """Found nowhere by its name."""
+
+    with pytest.raises(UsageError, match="the types of the columns"):
+        db.parallel(select(type_coerce(Sale.id, Local())), by=Sale.id, processes=True)
 
 
 def test_a_coroutine_function_needs_the_async_door(db: Database) -> None:
