@@ -194,7 +194,7 @@ class Loop:
 
     def _patience(self, pending: list[Any], since: float) -> float:
         seconds = _IDLE
-        if pending:
+        if pending and self._source.between:
             seconds = max(0.0, self._batching.seconds - (monotonic() - since))
         if any(stage.waits for stage in self._stages):
             self._source.ask_clock()

@@ -190,9 +190,8 @@ class SlotSource:
                     continue
                 if not self._take(self._wire, found, limit):
                     left = until - monotonic()
-                    if left <= 0:
+                    if not self._wire.wait(max(0.0, min(left, _STATUS_EVERY))) and left <= 0:
                         break
-                    self._wire.wait(min(left, _STATUS_EVERY))
             except psycopg.Error as error:
                 self._lost(error)
         return found

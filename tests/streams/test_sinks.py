@@ -171,6 +171,21 @@ def test_batches_by_size_and_time(db: Database) -> None:
     db.changes(Order, name="batches").drop()
 
 
+def test_a_transaction_larger_than_what_is_held(db: Database) -> None:
+    sizes: list[int] = []
+    counting = db.changes(Order, name="counting").to(lambda items: sizes.append(len(items)))
+    flow = db.changes(Order, name="large").to(BulkWriter(db, Copy))
+    with db.transaction() as session:
+        session.execute(text("INSERT INTO orders SELECT i, 'a', i, false FROM generate_series(1, 23000) i"))
+    until(lambda: flow.stats().written == sum(sizes) == 23_000)
+    assert max(sizes) == 5_000
+    assert copies(db) == orders(db)
+    assert flow.stop()
+    assert counting.stop()
+    for name in ("counting", "large"):
+        db.changes(Order, name=name).drop()
+
+
 def test_a_sink_that_is_away_for_a_while(db: Database) -> None:
     got: list[int] = []
     failures = [ConnectionError("away"), TimeoutError("away"), ConnectionError("away")]
