@@ -174,6 +174,8 @@ class SlotSource:
     def read(self, limit: int, seconds: float) -> list[Change]:
         """Return the next changes as soon as there are some, whole transactions as far as the limit allows.
 
+        After half of a transaction it returns at its end, whether or not changes were left of it.
+
         Args:
             limit: About how many at most.
             seconds: How long to wait; none came when it is over, or when stopped.
@@ -183,7 +185,8 @@ class SlotSource:
         """
         until = monotonic() + seconds
         found: list[Change] = []
-        while not self._waiting.stopped and not (found and (self.between or len(found) >= limit)):
+        rest = not self.between
+        while not self._waiting.stopped and not ((found or rest) and (self.between or len(found) >= limit)):
             try:
                 if self._wire is None:
                     self._waiting_to_connect()

@@ -176,8 +176,8 @@ def test_a_transaction_larger_than_what_is_held(db: Database) -> None:
     counting = db.changes(Order, name="counting").to(lambda items: sizes.append(len(items)))
     flow = db.changes(Order, name="large").to(BulkWriter(db, Copy))
     with db.transaction() as session:
-        session.execute(text("INSERT INTO orders SELECT i, 'a', i, false FROM generate_series(1, 23000) i"))
-    until(lambda: flow.stats().written == sum(sizes) == 23_000)
+        session.execute(text("INSERT INTO orders SELECT i, 'a', i, false FROM generate_series(1, 20000) i"))
+    until(lambda: flow.stats().written == sum(sizes) == 20_000)
     assert max(sizes) == 5_000
     assert copies(db) == orders(db)
     assert flow.stop()
