@@ -1,4 +1,7 @@
-"""How a prefetch reads: in a read-only transaction with a short timeout, so that it can neither change nor hold up anything."""
+"""How a prefetch reads: in a read-only transaction with a short timeout, so that it can neither change nor hold up anything.
+
+PostgreSQL sees to both. On other databases only the wait for a connection is bounded.
+"""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import func, select, text
+from sqlalchemy.engine import URL
 
 from dal import Database, PoolConfig, sequential
 from dal.prefetch import ahead
@@ -129,3 +130,22 @@ def test_sqlite_in_memory_says_why_it_does_not_prefetch() -> None:
         page = pager.page(client="ann")
         pager.page(after=page.next, client="ann")
         assert "does not tell what lies idle" in str(db.prefetch.explain()[-1])
+
+
+def test_mariadb(mariadb: URL) -> None:
+    with Database(mariadb, pool=PoolConfig(min_pool_size=3, max_pool_size=5)) as db:
+        Base.metadata.drop_all(db.engine)
+        Base.metadata.create_all(db.engine)
+        db.run(fill)
+        pager = db.pager(select(Person), size=30, prefetch=sequential())
+        held = [db.engine.connect() for _ in range(3)]
+        for connection in held:
+            connection.close()
+        page = pager.page(client="ann")
+        page = pager.page(after=page.next, client="ann")
+        assert db.prefetch.wait(20)
+        assert [person.id for person in pager.page(after=page.next, client="ann").items] == list(range(61, 91))
+        assert db.prefetch.stats().used == 1, db.prefetch.explain()
+        db.prefetch.wait(20)
+    with Database(mariadb) as db:
+        Base.metadata.drop_all(db.engine)

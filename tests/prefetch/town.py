@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ForeignKey, select
+from sqlalchemy import ForeignKey, String, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
 
 __all__ = ["BY_AGE", "PEOPLE", "Base", "Home", "Person", "Place", "fill", "ids", "oracle"]
@@ -19,7 +19,7 @@ class Person(Base):
     __tablename__ = "people"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str]
+    name: Mapped[str] = mapped_column(String(40))
     age: Mapped[int]
     home_id: Mapped[int] = mapped_column(ForeignKey("homes.id"))
     home: Mapped[Home] = relationship(back_populates="people")
@@ -31,7 +31,7 @@ class Home(Base):
     __tablename__ = "homes"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    street: Mapped[str]
+    street: Mapped[str] = mapped_column(String(40))
     people: Mapped[list[Person]] = relationship(back_populates="home", order_by=Person.id)
 
 
@@ -39,7 +39,7 @@ class Place(Base):
     __tablename__ = "places"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str]
+    name: Mapped[str] = mapped_column(String(40))
     lat: Mapped[float]
     lon: Mapped[float]
 
