@@ -212,6 +212,9 @@ class _AsyncCopying:
     def __init__(self, proxied: Any, statement: str) -> None:
         self._adapted = proxied.dbapi_connection
         self._statement = statement
+        self._cursor: Any = None
+        self._entered: Any = None
+        self._copy: Any = None
 
     def __enter__(self) -> Self:
         async def begin(driver: Any) -> None:

@@ -62,7 +62,8 @@ def columns_of(
         types = [column.type for column in columns]
     else:
         empty = text(f"SELECT * FROM ({statement.text}) AS r WHERE 1 = 0")
-        described: Any = connection.execute(empty).cursor.description
+        cursor: Any = connection.execute(empty).cursor
+        described = cursor.description
         names = [column[0] for column in described]
         types = [_type_of(column) for column in described]
     twice = next((name for name in names if names.count(name) > 1), None)

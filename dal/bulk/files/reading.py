@@ -26,7 +26,8 @@ __all__ = ["Exact", "Read", "Readers", "is_text", "reader_of"]
 Read = Callable[[str], Any]
 """Turns text into a value, or raises ValueError."""
 
-_TRUTH = dict.fromkeys(("t", "true", "y", "yes", "on", "1"), True) | dict.fromkeys(("f", "false", "n", "no", "off", "0"), False)
+_TRUE, _FALSE = ("t", "true", "y", "yes", "on", "1"), ("f", "false", "n", "no", "off", "0")
+_TRUTH: dict[str, bool] = {**dict.fromkeys(_TRUE, True), **dict.fromkeys(_FALSE, False)}
 
 
 def reader_of(column: Column[Any]) -> Read:
