@@ -11,15 +11,15 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
-from sqlalchemy import Column, Connection, Table, bindparam, select, tuple_
+from sqlalchemy import Column, Connection, bindparam, select
 from sqlalchemy import delete as sql_delete
 from sqlalchemy import insert as sql_insert
 from sqlalchemy import update as sql_update
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
+from sqlalchemy.exc import DataError, IntegrityError, StatementError
 
 from dal.bulk.halving import halve
 from dal.bulk.keyed import Keyed, without_keyless
-from dal.bulk.refusal import Refused
+from dal.bulk.mapped import among, differs, flat, keys_of, lacking, of_part, refused_by
 from dal.bulk.rejecting import Rejecting
 from dal.bulk.returning import Returning
 from dal.bulk.rows import Group
@@ -62,8 +62,8 @@ class Portable:
 
     def insert(self, chunks: Iterator[list[Group]]) -> None:
         """Insert rows."""
-        for group in _flat(chunks):
-            lacks = _lacking(group, self._target)
+        for group in flat(chunks):
+            lacks = lacking(group, self._target)
             if lacks is not None:
                 self._lacks(group, lacks)
                 continue
@@ -84,15 +84,15 @@ class Portable:
                 hint="update() the rows that are there and insert() the others",
             )
         for group in self._distinct(chunks, keyed):
-            lacks = _lacking(group, self._target)
+            lacks = lacking(group, self._target)
             if lacks is not None:
                 self._lacks(group, lacks)
                 continue
             written = keyed.columns_of(group.names, self._target)
-            rows = _of_part(self._rows(group), self._target.parts[0])
+            rows = of_part(self._rows(group), self._target.parts[0])
             there = self._there(group, keyed.key, written)
-            keys = _keys(group, keyed.key)
-            todo = [at for at, key in enumerate(keys) if key not in there or _differs(group, at, written, there[key])]
+            keys = keys_of(group, keyed.key)
+            todo = [at for at, key in enumerate(keys) if key not in there or differs(group, at, written, there[key])]
             statement = self._upsert(group, keyed.key, written)
 
             def write(
@@ -113,9 +113,9 @@ class Portable:
         for group in self._distinct(chunks, keyed):
             written = keyed.columns_of(group.names, self._target)
             there = self._there(group, keyed.key, written)
-            keys = _keys(group, keyed.key)
+            keys = keys_of(group, keyed.key)
             known = [at for at, key in enumerate(keys) if key in there]
-            todo = [at for at in known if _differs(group, at, written, there[keys[at]])]
+            todo = [at for at in known if differs(group, at, written, there[keys[at]])]
 
             def write(
                 start: int, stop: int, group: Group = group, todo: list[int] = todo, written: Sequence[str] = written
@@ -130,11 +130,11 @@ class Portable:
 
     def delete(self, chunks: Iterator[list[Group]], key: tuple[str, ...]) -> None:
         """Delete rows by their key."""
-        for given in _flat(chunks):
+        for given in flat(chunks):
             group = without_keyless(given, key, self._rejecting)
             if group is None:
                 continue
-            keys = list(dict.fromkeys(_keys(group, key)))
+            keys = list(dict.fromkeys(keys_of(group, key)))
 
             def write(start: int, stop: int, keys: list[Any] = keys) -> None:
                 self._delete(keys[start:stop], key)
@@ -148,7 +148,7 @@ class Portable:
         missing = [name for name in self._target.key if name not in rows[0]]
         if not missing or not (others or self._back is not None):
             for part in self._target.parts:
-                self._connection.execute(sql_insert(part.table), _of_part(rows, part))
+                self._connection.execute(sql_insert(part.table), of_part(rows, part))
             return
         if not self._connection.dialect.insert_executemany_returning_sort_by_parameter_order:
             raise UnsupportedError(
@@ -156,11 +156,11 @@ class Portable:
             )
         columns = [root.columns[name] for name in missing]
         statement = sql_insert(root.table).returning(*columns, sort_by_parameter_order=True)
-        ids = self._connection.execute(statement, _of_part(rows, root)).all()
+        ids = self._connection.execute(statement, of_part(rows, root)).all()
         for row, found in zip(rows, ids, strict=True):
             row.update(zip(missing, found, strict=True))
         for part in others:
-            self._connection.execute(sql_insert(part.table), _of_part(rows, part))
+            self._connection.execute(sql_insert(part.table), of_part(rows, part))
 
     def _upsert(self, group: Group, key: Sequence[str], written: Sequence[str]) -> Any:
         dialect = self._connection.dialect
@@ -220,8 +220,8 @@ class Portable:
         for start in range(0, len(keys), _TOGETHER):
             some = keys[start : start + _TOGETHER]
             for part in reversed(self._target.parts):
-                among = _among([part.columns[name] for name in key], some)
-                reached = self._connection.execute(sql_delete(part.table).where(among)).rowcount
+                chosen = among([part.columns[name] for name in key], some)
+                reached = self._connection.execute(sql_delete(part.table).where(chosen)).rowcount
             self._tally.deleted += reached
 
     def _rows(self, group: Group) -> list[Row]:
@@ -240,10 +240,10 @@ class Portable:
         selected = [self._target.columns[name] for name in written]
         source: Any = self._target.table if self._target.mapper is None else self._target.mapper.selectable
         found: dict[tuple[Any, ...], Any] = {}
-        keys = _keys(group, key)
+        keys = keys_of(group, key)
         for start in range(0, len(keys), _TOGETHER):
-            among = _among(columns, keys[start : start + _TOGETHER])
-            statement = select(*columns, *selected).select_from(source).where(among)
+            chosen = among(columns, keys[start : start + _TOGETHER])
+            statement = select(*columns, *selected).select_from(source).where(chosen)
             for row in self._connection.execute(statement):
                 found[tuple(row[: len(key)])] = tuple(row[len(key) :])
         return found
@@ -251,7 +251,7 @@ class Portable:
     def _distinct(self, chunks: Iterator[list[Group]], keyed: Keyed) -> Iterator[Group]:
         """Return groups whose rows have a key, each another one."""
         seen: dict[tuple[Any, ...], int] = {}
-        for given in _flat(chunks):
+        for given in flat(chunks):
             group = without_keyless(given, keyed.key, self._rejecting)
             if group is None:
                 continue
@@ -261,7 +261,7 @@ class Portable:
         bad: set[int] = set()
 
         def reject(index: int, error: Exception) -> None:
-            self._rejecting.reject(group, index if places is None else places[index], _refused(error))
+            self._rejecting.reject(group, index if places is None else places[index], refused_by(error))
             bad.add(index)
 
         number = len(group.values) if places is None else len(places)
@@ -281,54 +281,3 @@ class Portable:
     def _return_keyed(self, group: Group, key: Sequence[str], bad: Collection[int]) -> None:
         if self._back is not None:
             self._back.take_by(group, key, bad, self._tally)
-
-
-def _flat(chunks: Iterator[list[Group]]) -> Iterator[Group]:
-    return (group for groups in chunks for group in groups)
-
-
-def _keys(group: Group, key: Sequence[str]) -> list[tuple[Any, ...]]:
-    places = [group.names.index(name) for name in key]
-    return [tuple(row[place] for place in places) for row in group.values]
-
-
-def _differs(group: Group, at: int, written: Sequence[str], there: Sequence[Any]) -> bool:
-    row = group.values[at]
-    return any(row[group.names.index(name)] != value for name, value in zip(written, there, strict=True))
-
-
-def _of_part(rows: list[Row], part: Part) -> list[Row]:
-    names = {name: column.key for name, column in part.columns.items()}
-    return [{names[name]: value for name, value in row.items() if name in names} for row in rows]
-
-
-def _among(columns: Sequence[Column[Any]], keys: Sequence[tuple[Any, ...]]) -> Any:
-    return columns[0].in_([key[0] for key in keys]) if len(columns) == 1 else tuple_(*columns).in_(keys)
-
-
-def _lacking(group: Group, target: Target) -> str | None:
-    """Return an attribute that rows would need, as the mapping has it."""
-    for part in target.parts:
-        for name, column in part.columns.items():
-            given = name in group.names or name in target.constants or column.nullable or column.computed is not None
-            default = column.default is not None or column.server_default is not None or column.identity is not None
-            if not (given or default or _numbered(column, part.table) or name in target.key) and not _is_version(
-                column, target
-            ):
-                return name
-    return None
-
-
-def _numbered(column: Column[Any], table: Table) -> bool:
-    return table.autoincrement_column is column
-
-
-def _is_version(column: Column[Any], target: Target) -> bool:
-    return target.mapper is not None and target.mapper.version_id_col is column
-
-
-def _refused(error: Exception) -> Refused:
-    orig = getattr(error, "orig", None) or error
-    code = "23000" if isinstance(error, IntegrityError) else ""
-    state = getattr(orig, "sqlstate", None) or code
-    return Refused(None, str(orig), sqlstate=state, orig=orig if isinstance(error, DBAPIError) else error)
