@@ -40,8 +40,12 @@ class Look:
 
     def __init__(self, handle: int, *, threads: bool = True) -> None:
         self._pollfd = _PollFd(handle, _EVENTS, 0)
-        self._ready = None if threads and _libc_poll is not None else _ready(handle)
-        self.poll = self._ready or partial(_libc_poll, ctypes.addressof(self._pollfd), 1)
+        by_libc = _libc_poll if threads else None
+        self._ready: Callable[[int], Any] | None = None
+        if by_libc is None:
+            self.poll = self._ready = _ready(handle)
+        else:
+            self.poll = partial(by_libc, ctypes.addressof(self._pollfd), 1)
 
     def events(self) -> int:
         """Return what there is to see, as a mask of `select.POLLIN`, `HANG_UP` and so on."""
@@ -58,14 +62,15 @@ def _ready(handle: int) -> Callable[[int], Any]:
     return poll.poll
 
 
-def _find_poll() -> Any:
+def _find_poll() -> Callable[..., int] | None:
     """Return libc's `poll()`, called with the interpreter held, or None where there is none."""
     try:
-        poll = ctypes.PyDLL(None).poll
+        poll: Any = ctypes.PyDLL(None).poll
     except (TypeError, OSError, AttributeError):
         return None
     poll.argtypes, poll.restype = (ctypes.c_void_p, ctypes.c_ulong, ctypes.c_int), ctypes.c_int
-    return poll
+    found: Callable[..., int] = poll
+    return found
 
 
 _libc_poll = _find_poll()
