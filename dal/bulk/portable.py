@@ -89,7 +89,7 @@ class Portable:
                 self._lacks(group, lacks)
                 continue
             written = keyed.columns_of(group.names, self._target)
-            rows = of_part(self._rows(group), self._target.parts[0])
+            rows = of_part(self._rows(group), self._target.root)
             there = self._there(group, keyed.key, written)
             keys = keys_of(group, keyed.key)
             todo = [at for at, key in enumerate(keys) if key not in there or differs(group, at, written, there[key])]
@@ -218,7 +218,7 @@ class Portable:
 
     def _delete(self, keys: Sequence[Any], key: Sequence[str]) -> None:
         for start in range(0, len(keys), _TOGETHER):
-            some = keys[start : start + _TOGETHER]
+            some, reached = keys[start : start + _TOGETHER], 0
             for part in reversed(self._target.parts):
                 chosen = among([part.columns[name] for name in key], some)
                 reached = self._connection.execute(sql_delete(part.table).where(chosen)).rowcount

@@ -55,6 +55,11 @@ class Target:
     constants: Mapping[str, Any]
 
     @property
+    def root(self) -> Part:
+        """The root's table and columns."""
+        return self.parts[0]
+
+    @property
     def table(self) -> Table:
         """The root's table."""
         return self.parts[0].table
