@@ -215,6 +215,7 @@ class AsyncDatabase:
             self._prefetch = AsyncPrefetcher(open_prefetcher(self.engine.sync_engine, Tasks()))
         return self._prefetch
 
+    @overload
     def pager(
         self,
         statement: Select[_A],
@@ -226,7 +227,32 @@ class AsyncDatabase:
         total: Totals = "none",
         form: Form[Any] | None = None,
         key: Sequence[ColumnElement[Any]] | None = None,
-    ) -> AsyncPager[_A]:
+    ) -> AsyncPager[_A]: ...
+    @overload
+    def pager(
+        self,
+        statement: Select[*tuple[Any, ...]],
+        *,
+        order_by: Any = None,
+        size: int = 50,
+        policy: Policy | str | None = None,
+        prefetch: Strategy | Sequence[Strategy] | None = None,
+        total: Totals = "none",
+        form: Form[Any] | None = None,
+        key: Sequence[ColumnElement[Any]] | None = None,
+    ) -> AsyncPager[Any]: ...
+    def pager(
+        self,
+        statement: Select[*tuple[Any, ...]],
+        *,
+        order_by: Any = None,
+        size: int = 50,
+        policy: Policy | str | None = None,
+        prefetch: Strategy | Sequence[Strategy] | None = None,
+        total: Totals = "none",
+        form: Form[Any] | None = None,
+        key: Sequence[ColumnElement[Any]] | None = None,
+    ) -> AsyncPager[Any]:
         """Make a pager: pages out of the cache, with those that come next loaded ahead; see `Database.pager`."""
         from dal.asyncio.pager import AsyncPager
         from dal.prefetch import Pager

@@ -237,6 +237,7 @@ class Database:
                 self._prefetch = open_prefetcher(self.engine, Threads())
             return self._prefetch
 
+    @overload
     def pager(
         self,
         statement: Select[_A],
@@ -248,7 +249,32 @@ class Database:
         total: Totals = "none",
         form: Form[Any] | None = None,
         key: Sequence[ColumnElement[Any]] | None = None,
-    ) -> Pager[_A]:
+    ) -> Pager[_A]: ...
+    @overload
+    def pager(
+        self,
+        statement: Select[*tuple[Any, ...]],
+        *,
+        order_by: Any = None,
+        size: int = 50,
+        policy: Policy | str | None = None,
+        prefetch: Strategy | Sequence[Strategy] | None = None,
+        total: Totals = "none",
+        form: Form[Any] | None = None,
+        key: Sequence[ColumnElement[Any]] | None = None,
+    ) -> Pager[Any]: ...
+    def pager(
+        self,
+        statement: Select[*tuple[Any, ...]],
+        *,
+        order_by: Any = None,
+        size: int = 50,
+        policy: Policy | str | None = None,
+        prefetch: Strategy | Sequence[Strategy] | None = None,
+        total: Totals = "none",
+        form: Form[Any] | None = None,
+        key: Sequence[ColumnElement[Any]] | None = None,
+    ) -> Pager[Any]:
         """Make a pager: pages out of the cache, with those that come next loaded ahead.
 
         Args:

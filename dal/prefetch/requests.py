@@ -26,7 +26,7 @@ class Request:
 
     template: str
     arguments: tuple[tuple[str, Hashable], ...] = ()
-    position: Hashable = None
+    position: Hashable | None = None
 
 
 @dataclass(frozen=True, slots=True)

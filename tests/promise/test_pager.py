@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from sqlalchemy import select
@@ -120,9 +121,9 @@ async def test_page_two_is_in_the_cache_through_the_async_door(url: URL) -> None
 
 
 @pytest.mark.parametrize("strategy", [sequential(), predictive(), temporal(), spatial(), [sequential(), spatial()]])
-def test_every_strategy_and_a_list_of_them(url: URL, strategy: object) -> None:
+def test_every_strategy_and_a_list_of_them(url: URL, strategy: Any) -> None:
     with Database(url, pool=POOL) as db:
-        pager = db.pager(select(User), order_by=[User.created_at.desc()], prefetch=strategy)  # type: ignore[arg-type]
+        pager = db.pager(select(User), order_by=[User.created_at.desc()], prefetch=strategy)
         assert len(pager.page(client="ann").items) == SIZE
 
 
