@@ -62,8 +62,8 @@ def outcomes(db: Units, operations: Operations, batch: Sequence[Operation]) -> l
     Returns:
         An outcome for each, in order.
     """
-    unit = db.unit()
     try:
+        unit = db.unit()
         try:
             found = unit.run(lambda session: operations.write(session, batch))
         except Exception as error:
@@ -115,4 +115,8 @@ def _outcome(operations: Operations, operation: Operation, found: Any) -> Outcom
         return Outcome(error=found)
     if found is None:
         return Outcome(error=NotFound(operations.missing(operation), hint="upsert() writes a row whether it is there or not"))
-    return Outcome(row=operations.row(operation, found))
+    try:
+        return Outcome(row=operations.row(operation, found))
+    except Exception as error:
+        error.add_note(f"the row of this {operations.target.name} is written; only its object could not be filled")
+        return Outcome(error=error)

@@ -322,6 +322,27 @@ def test_bad_input_is_told_before_harm(pg: Database) -> None:
                 writer.update(known)
 
 
+def test_a_database_that_is_closed_first_fails_the_batch(dal_database: URL) -> None:
+    db = Database(dal_database)
+    Base.metadata.create_all(db.engine)
+    with BatchWriter(db, City, interval=600) as writer:
+        assert writer.submit(City(name="Oslo")).result(60).id == 1
+        db.close()
+        assert isinstance(writer.submit(City(name="Bergen")).exception(60), Exception)
+
+
+def test_an_object_that_cannot_be_filled_is_told(pg: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*given: Any) -> None:
+        raise ZeroDivisionError
+
+    with BatchWriter(pg, City, interval=600) as writer:
+        monkeypatch.setattr(writer._operations, "row", fail)
+        error = writer.submit(City(name="Oslo")).exception(60)
+        assert isinstance(error, ZeroDivisionError)
+        assert "is written" in error.__notes__[0]
+    assert count(pg, City) == 1
+
+
 def test_a_cache_is_told(dal_database: URL) -> None:
     with Database(dal_database, cache=MemoryCache(max_bytes=1_000_000)) as db:
         Base.metadata.create_all(db.engine)

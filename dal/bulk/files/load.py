@@ -37,6 +37,7 @@ from dal.errors import RowError, UsageError
 __all__ = ["load"]
 
 _PART = 4 * BLOCK
+_ISOLATING = 2 * BLOCK
 
 Loaders = Callable[[Connection, Session | None], Loader]
 
@@ -101,7 +102,7 @@ def _whole(source: Source, options: LoadOptions, scope: Scope, target: Target, l
     def once(connection: Connection, session: Session | None) -> Counts:
         counts = Counts(options, source.name, target)
         source.rewind()
-        opened = _Opened(source, options, target, connection, BLOCK)
+        opened = _Opened(source, options, target, connection, _ISOLATING if options.rejecting else BLOCK)
         loader = loaders(connection, session)
         if opened.csv is None:
             for lines in opened.rows.parts(0, 0):
