@@ -94,6 +94,21 @@ def test_bad_rows_are_told(db: Database) -> None:
     assert [json.loads(line)["line"] for line in Path("bad.jsonl").read_text().splitlines()] == [3, 5]
 
 
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_class_is_exported_in_parts(db: Database, ending: str) -> None:
+    Path("guests.csv").write_text("id,name,age\n" + "".join(f"{n},g{n},{n % 90}\n" for n in range(1, 5001)))
+    dal("import", "guests.csv", "--into", "guest_models:Guest", "--quiet")
+    answer = dal("export", "guest_models:Guest", f"out.{ending}", "--workers", "2")
+    assert "5,000 rows in" in answer.output, answer.output
+    with db.engine.begin() as connection:
+        connection.exec_driver_sql("TRUNCATE guests")
+    dal("import", f"out.{ending}", "--into", "guest_models:Guest", "--quiet")
+    assert count(db) == 5000
+    answer = dal("export", "SELECT * FROM guests", "other.csv", "--workers", "2")
+    assert isinstance(answer.exception, UsageError)
+    assert "SQL text" in str(answer.exception)
+
+
 def test_an_export_writes_nothing_to_the_database(db: Database) -> None:
     Path("guests.csv").write_text("id,name,age\n1,ada,36\n")
     dal("import", "guests.csv", "--into", "guest_models:Guest", "--quiet")
