@@ -27,9 +27,10 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from dal import BulkWriter, Change, Changes, Database, Flow, count_of, sum_of
 from dal.embedded import EmbeddedServer
+from dal.streams.options import SlotOptions
 from dal.streams.registry import ALL_KINDS
 from dal.streams.shapes import shapes_of
-from dal.streams.slot_source import SlotOptions, SlotSource
+from dal.streams.slot_source import SlotSource
 from dal.streams.waiting import ThreadWaiting
 
 ROWS, PINGS = 200_000, 300

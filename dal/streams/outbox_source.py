@@ -19,10 +19,10 @@ from dal.pool.retry import rule_for
 from dal.streams.change import Change, Transaction
 from dal.streams.decode import Decoder, relation_of
 from dal.streams.marks import forget
+from dal.streams.options import SlotOptions
 from dal.streams.outbox import CHANNEL, columns_of, drop_reader, make_outbox, row_texts, sweep
 from dal.streams.server import TableFacts, asked_of, domains, parameters, types_of
 from dal.streams.shapes import Shape
-from dal.streams.slot_source import SlotOptions
 from dal.streams.values import Types
 from dal.streams.waiting import Waiting
 from dal.streams.wire import CONNECTION_LOST, Wire, connect

@@ -12,10 +12,11 @@ from sqlalchemy.orm import Session
 from dal.durations import Duration, seconds
 from dal.errors import UnsupportedError, UsageError
 from dal.streams.change import Kind
+from dal.streams.options import SlotOptions
 from dal.streams.outbox_source import OutboxSource
 from dal.streams.shapes import shapes_of
 from dal.streams.slot import checked_name
-from dal.streams.slot_source import SlotOptions, SlotSource
+from dal.streams.slot_source import SlotSource
 from dal.streams.source import Source
 from dal.streams.stream import Description, Opening
 from dal.streams.waiting import Waiting

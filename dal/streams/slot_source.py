@@ -7,10 +7,8 @@ the source leaves out what it has given already, to the change.
 from __future__ import annotations
 
 import struct
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
@@ -22,41 +20,22 @@ from dal.errors import ConnectFailed, DalError, ReplicationError, UsageError
 from dal.events import Retried
 from dal.pool.connecting import target
 from dal.pool.retry import rule_for
-from dal.streams.change import Change, Kind, Transaction
+from dal.streams.change import Change
 from dal.streams.decode import Decoder
 from dal.streams.marks import forget
+from dal.streams.options import SlotOptions
 from dal.streams.position import lsn_from, lsn_text
+from dal.streams.progress import Progress
 from dal.streams.server import asked_of, domains, log_end, parameters, types_of
 from dal.streams.shapes import Shape
 from dal.streams.slot import Slot
 from dal.streams.waiting import Waiting
 from dal.streams.wire import CONNECTION_LOST, Wire, connect
 
-__all__ = ["SlotOptions", "SlotSource"]
+__all__ = ["SlotSource"]
 
 _CONNECT, _MAKE, _STATUS_EVERY, _LEAVING, _SHUTDOWN_PINGS = 10.0, 60.0, 1.0, 3.0, 20
 _DATA, _KEEPALIVE = struct.Struct("!QQq").unpack_from, struct.Struct("!QqB").unpack_from
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SlotOptions:
-    """How a slot is read.
-
-    Args:
-        kinds: The kinds of changes wanted.
-        full: Whether `old` has to be the whole row.
-        publication: A publication made by somebody else.
-        takeover: Seconds to wait for a slot that another consumer still reads.
-        retry_attempts: How often the first connection is tried again.
-        retry_delay: The first pause between two tries, in seconds.
-    """
-
-    kinds: frozenset[Kind]
-    full: bool = False
-    publication: str | None = None
-    takeover: float = 10.0
-    retry_attempts: int = 3
-    retry_delay: float = 1.0
 
 
 class SlotSource:
@@ -86,12 +65,8 @@ class SlotSource:
         self._parameters: list[tuple[str, str]] = []
         self._wire: Wire | None = None
         self._decoder: Decoder | None = None
-        self._unacknowledged: deque[Transaction] = deque()
-        self._received = self._confirmed = self._reported = self._mark = self._skip_below = 0
-        self._partly: Transaction | None = None
-        self._dropping = False
-        self._reported_at = self._clock = 0.0
-        self._horizon: tuple[int, float] | None = None
+        self._progress = Progress()
+        self._reported, self._reported_at = 0, 0.0
         self._pings, self._tries = 0, 0
         self._once_connected = False
         self._closed = False
@@ -99,7 +74,7 @@ class SlotSource:
     @property
     def mark(self) -> str:
         """Where the last transaction that was read completely ends."""
-        return lsn_text(self._mark)
+        return lsn_text(self._progress.mark)
 
     @property
     def between(self) -> bool:
@@ -109,11 +84,11 @@ class SlotSource:
     @property
     def clock(self) -> float:
         """The server's time up to which everything committed was read."""
-        return self._clock
+        return self._progress.clock
 
     def lag(self) -> int:
         """Bytes of log that were received and are not done with."""
-        return max(0, self._received - self._confirmed)
+        return max(0, self._progress.received - self._progress.confirmed)
 
     def prepare(self) -> None:
         """Make publication and slot where missing, and check them.
@@ -164,11 +139,7 @@ class SlotSource:
             raise self._slot.lost("its slot was dropped, and there is a new one")
         self._slot.was_made = False
         self._drop_connection(keep=self._slot.temporary and not self._once_connected)
-        self._unacknowledged.clear()
-        self._partly = None
-        self._mark = self._skip_below = 0 if after is None else lsn_from(after)
-        self._received = self._confirmed = max(self._confirmed, self._mark)
-        self._horizon = None
+        self._progress.restart(0 if after is None else lsn_from(after))
         self._waiting_to_connect()
 
     def read(self, limit: int, seconds: float) -> list[Change]:
@@ -204,9 +175,9 @@ class SlotSource:
         if self._wire is None or self._waiting.stopped:
             return
         try:
-            if self._horizon is None:
+            if self._progress.horizon is None:
                 with self._engine.connect() as connection:
-                    self._horizon = log_end(connection)
+                    self._progress.horizon = log_end(connection)
             self._report(self._wire, reply=True)
         except psycopg.Error as error:
             self._lost(error)
@@ -224,19 +195,11 @@ class SlotSource:
         """
         if self._closed:
             raise UsageError("the stream is closed", hint="call change.ack() inside the loop, before it ends")
-        transaction = change._transaction
-        transaction.acknowledged = max(transaction.acknowledged, change._sequence)
-        for earlier in self._unacknowledged:
-            if earlier.lsn >= transaction.lsn:
-                break
-            earlier.acknowledged = earlier.count
-        self._settle()
+        self._progress.acknowledge(change, between=self.between)
 
     def acknowledge_all(self) -> None:
         """Note that everything read so far is done with."""
-        for transaction in self._unacknowledged:
-            transaction.acknowledged = transaction.count
-        self._settle()
+        self._progress.acknowledge_all(between=self.between)
 
     def close(self) -> None:
         """Tell the server what is done with, and disconnect; a temporary stream leaves nothing."""
@@ -276,72 +239,38 @@ class SlotSource:
                 body = message[25:]
                 kind = body[0]
                 if kind == 66:  # B
-                    self._begin(decoder, body)
+                    self._tries = self._pings = 0
+                    self._progress.begin(decoder, body)
                 elif kind == 67:  # C
-                    self._commit(decoder, body, found)
+                    self._progress.commit(decoder, body, found)
                 else:
                     row(body, found)
             elif message[0] == 107:  # k, keepalive
                 self._kept_alive(wire, message)
         return anything
 
-    def _begin(self, decoder: Decoder, body: bytes) -> None:
-        transaction = decoder.begin(body)
-        self._tries = self._pings = 0
-        self._dropping = transaction.lsn < self._skip_below
-        partly, self._partly = self._partly, None
-        decoder.skip = 2**62 if self._dropping else 0
-        if partly is not None and partly.lsn == transaction.lsn:
-            decoder.skip, decoder.transaction = partly.count, partly
-            partly.count = 0
-        elif not self._dropping:
-            self._unacknowledged.append(transaction)
-
-    def _commit(self, decoder: Decoder, body: bytes, found: list[Change]) -> None:
-        transaction = decoder.commit(body, found)
-        self._received = max(self._received, transaction.end)
-        if not self._dropping:
-            self._mark = self._skip_below = max(self._mark, transaction.end)
-            self._clock = max(self._clock, transaction.micros / 1e6)
-        self._dropping = False
-        self._settle()
-
     def _kept_alive(self, wire: Wire, message: bytes) -> None:
         end, _, reply = _KEEPALIVE(message, 1)
         if self.between:
-            self._received = max(self._received, end)
-            self._settle()
+            self._progress.heard(end)
         if not reply:
             return
         self._report(wire)
         self._pings += 1
-        if self._pings > _SHUTDOWN_PINGS and self._unacknowledged:
+        if self._pings > _SHUTDOWN_PINGS and self._progress.waits:
             # A server that shuts down asks without pause until all is confirmed. What is not done with cannot be: let it go.
             raise CONNECTION_LOST("the server is shutting down")
 
-    def _settle(self) -> None:
-        """Move on what never has to be sent again."""
-        waiting = self._unacknowledged
-        while waiting and waiting[0].whole:
-            self._confirmed = max(self._confirmed, waiting.popleft().end)
-        if not self.between:
-            return
-        if not waiting:
-            self._confirmed = max(self._confirmed, self._received)
-        if self._horizon is not None and self._received >= self._horizon[0]:
-            self._clock = max(self._clock, self._horizon[1])
-            self._horizon = None
-
     def _report_if_due(self, wire: Wire) -> None:
         now = monotonic()
-        if self._confirmed > self._reported or now - self._reported_at >= _STATUS_EVERY:
+        if self._progress.confirmed > self._reported or now - self._reported_at >= _STATUS_EVERY:
             if now - self._reported_at >= _STATUS_EVERY:
                 self._pings = 0
             self._report(wire)
 
     def _report(self, wire: Wire, *, reply: bool = False) -> None:
-        wire.report(self._received, self._confirmed, reply=reply)
-        self._reported, self._reported_at = self._confirmed, monotonic()
+        wire.report(self._progress.received, self._progress.confirmed, reply=reply)
+        self._reported, self._reported_at = self._progress.confirmed, monotonic()
 
     def _waiting_to_connect(self) -> None:
         """Connect and start streaming, trying again by the table of the pool."""
@@ -367,7 +296,7 @@ class SlotSource:
             raise self._slot.lost("it has no name, and its connection was lost")
         wire = self._wire if self._wire is not None else self._connected()
         try:
-            begin = lsn_text(self._confirmed)
+            begin = lsn_text(self._progress.confirmed)
             wire.query(
                 f"START_REPLICATION SLOT {self._slot.slot} LOGICAL {begin}"
                 f" (proto_version '1', publication_names '\"{self._slot.publication}\"')",
@@ -427,11 +356,7 @@ class SlotSource:
         wire, self._wire = self._wire, None
         decoder = self._decoder
         if decoder is not None:
-            half = decoder.transaction
-            if half is not None and not self._dropping:
-                half.count = max(half.count, decoder.skip)
-                self._partly = half
-            decoder.forget()
+            self._progress.interrupted(decoder)
         with suppress(psycopg.Error):
             self._report(wire)
         wire.close()
