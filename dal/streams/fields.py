@@ -38,7 +38,8 @@ def getter(field: Field) -> Callable[[Any], Any]:
     if isinstance(field, (str, QueryableAttribute, ColumnElement)) and name is not None:
         return _by_name(name)
     if hasattr(type(field), "__get__") and not callable(field):
-        return lambda item: field.__get__(item, type(item))
+        descriptor: Any = field
+        return lambda item: descriptor.__get__(item, type(item))
     if callable(field):
         called: Callable[[Any], Any] = field
         return called

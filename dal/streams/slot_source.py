@@ -213,10 +213,10 @@ class SlotSource:
                 self._slot.drop(connection, self._waiting, seconds=_LEAVING)
 
     def drop(self) -> None:
-        """Drop slot and publication."""
+        """Drop slot and publication, when whoever reads it now is gone within `takeover`."""
         self.close()
         with self._autocommit() as connection:
-            self._slot.drop(connection, self._waiting, seconds=_LEAVING)
+            self._slot.drop(connection, self._waiting, seconds=self._options.takeover)
             forget(connection, self.stream)
         self._decoder = None
 

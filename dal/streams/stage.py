@@ -14,7 +14,7 @@ Event = tuple[Any, int]
 class Stage(Protocol):
     """A step of a flow."""
 
-    def apply(self, events: list[Event]) -> list[Event]:
+    def apply(self, events: list[Event], /) -> list[Event]:
         """Take events and return what comes of them."""
         ...
 

@@ -12,6 +12,7 @@ from time import monotonic, time
 
 import psycopg
 from psycopg import pq
+from psycopg.conninfo import make_conninfo
 
 from dal.streams.waiting import Waiting
 
@@ -170,7 +171,7 @@ def connect(parameters: Sequence[tuple[str, str]], waiting: Waiting, *, seconds:
         psycopg.OperationalError: It could not be made.
     """
     given = {**dict(parameters), **({"replication": "database"} if replication else {})}
-    conninfo = psycopg.conninfo.make_conninfo("", **given).encode()
+    conninfo = make_conninfo("", **given).encode()
     conn = waiting.aside(lambda: pq.PGconn.connect_start(conninfo))
     until = monotonic() + seconds
     state: int = pq.PollingStatus.WRITING

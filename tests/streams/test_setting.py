@@ -97,7 +97,7 @@ def test_another_consumer_of_the_same_name(db: Database, url: URL) -> None:
             take(other, other.changes(Order, name="taken", takeover=0.2), 1)
         assert "takeover" in caught.value.hint
         with pytest.raises(ReplicationError, match="could not be dropped"):
-            other.changes(Order, name="taken").drop()
+            other.changes(Order, name="taken", takeover=0.2).drop()
         heir: list[Any] = []
         thread = threading.Thread(target=lambda: heir.append(other.changes(Order, name="taken", takeover=30).to(heir.extend)))
         thread.start()
