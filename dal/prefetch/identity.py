@@ -54,7 +54,8 @@ def _told(option: object) -> str | None:
         if None in steps:
             return None
         paths.append((steps, path.depth, path.using))
-    return repr(paths)
+    # A mode speaks for every attribute, the mapping's own eager loaders among them.
+    return repr((paths, None if option.mode is None else option.mode.name))
 
 
 def _step(step: Any) -> str | None:
