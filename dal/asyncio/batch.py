@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Generator, Sequence
 from contextvars import Context
+from inspect import iscoroutinefunction
 from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
@@ -97,6 +98,11 @@ class AsyncBatchWriter(Generic[T]):
     ) -> None:
         self._settings = BatchSettings(size=size, interval=interval, capacity=capacity, full=full)
         self._operations = Operations(entity)
+        if not iscoroutinefunction(getattr(db, "run", None)):
+            raise UsageError(
+                f"AsyncBatchWriter got {type(db).__name__}, which is no AsyncDatabase",
+                hint=f"write AsyncBatchWriter(db, {self._operations.target.name}), or BatchWriter with a Database",
+            )
         self._db, self._on_batch = _Units(db), on_batch
         self._buffer = self._settings.buffer(when_waiting=flush_when_waiting, regather=0.0, gone=_is_over)
         self._task: asyncio.Task[None] | None = None

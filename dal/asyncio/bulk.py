@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from sqlalchemy import Select, Table
@@ -16,6 +17,7 @@ from dal.bulk.result import BulkResult
 from dal.bulk.sinks import Rejects
 from dal.bulk.target import Attribute
 from dal.bulk.writer import BulkWriter, Duplicates
+from dal.errors import UsageError
 
 if TYPE_CHECKING:
     from dal.asyncio.database import AsyncDatabase
@@ -219,7 +221,12 @@ def _sync(place: Any) -> Any:
         return place.sync_session
     if isinstance(place, AsyncConnection):
         return place.sync_connection
-    return _SyncTransactions(place) if hasattr(place, "unit") else place
+    if iscoroutinefunction(getattr(place, "run", None)):
+        return _SyncTransactions(place)
+    raise UsageError(
+        f"AsyncBulkWriter got {type(place).__name__}, which is no AsyncDatabase, AsyncSession or AsyncConnection",
+        hint="write AsyncBulkWriter(db, Flight), or BulkWriter in code that awaits nothing",
+    )
 
 
 def _iterable(rows: Rows) -> Iterable[Any]:

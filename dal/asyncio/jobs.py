@@ -15,6 +15,7 @@ from dal.asyncio._bridge import run_sync
 from dal.bulk import BulkResult
 from dal.bulk.files import Columns, CsvDialect, Format, Validate
 from dal.durations import Duration, seconds
+from dal.errors import UsageError
 from dal.jobs import Job, Jobs, Progress
 from dal.jobs.progress import OVER, State
 
@@ -66,6 +67,8 @@ class AsyncJob(Generic[T]):
 
     async def on_done(self, callback: Callable[[AsyncJob[T]], object]) -> None:
         """Have a function called in this event loop when the job is over; see `Job.on_done`."""
+        if not callable(callback):
+            raise UsageError(f"on_done is given {callback!r}, which cannot be called", hint="write await job.on_done(notify)")
         loop = asyncio.get_running_loop()
         await run_sync(self._job.on_done, lambda _: loop.call_soon_threadsafe(callback, self))
 

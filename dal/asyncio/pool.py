@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from inspect import isawaitable
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
@@ -17,6 +18,7 @@ from dal.events import Observer
 from dal.pool import ConnectionPool, ObjectPool, PoolStats
 from dal.pool._internals import wait_for
 from dal.pool.entry import Entry
+from dal.pool.objects import check_functions
 from dal.pool.runtime import Tasks
 
 __all__ = ["AsyncConnectionPool", "AsyncLease", "AsyncObjectPool"]
@@ -27,10 +29,10 @@ _SITE_DEPTH = 2
 
 
 class AsyncObjectPool(Generic[T]):
-    """Keep objects ready and lend them out to tasks; `ObjectPool` with coroutine functions for its hooks.
+    """Keep objects ready and lend them out to tasks; `ObjectPool` whose hooks may be coroutine functions.
 
     Args:
-        factory: Makes an object. What it raises is raised by the borrowers that wait.
+        factory: Makes an object; what it raises is raised by the borrowers that wait. A plain function will do as well.
         reset: Cleans an object when it comes back; one whose reset raises is destroyed.
         validate: Tells at each borrow, and now and then in the background, whether an object is still good.
         destroy: Ends an object.
@@ -64,9 +66,9 @@ class AsyncObjectPool(Generic[T]):
         self,
         factory: Callable[[], Awaitable[T]],
         *,
-        reset: Callable[[T], Awaitable[object]] | None = None,
-        validate: Callable[[T], Awaitable[bool]] | None = None,
-        destroy: Callable[[T], Awaitable[object]] | None = None,
+        reset: Callable[[T], object] | None = None,
+        validate: Callable[[T], Awaitable[bool] | bool] | None = None,
+        destroy: Callable[[T], object] | None = None,
         min_size: int = 0,
         max_size: int = 10,
         timeout: Duration = 30.0,
@@ -77,9 +79,10 @@ class AsyncObjectPool(Generic[T]):
         name: str = "objects",
         observer: Observer | None = None,
     ) -> None:
+        check_functions(factory=factory, reset=reset, validate=validate, destroy=destroy)
         self._timeout = seconds(timeout, name="timeout")
-        self._pool = ObjectPool(
-            lambda: wait_for(factory()),
+        self._pool: ObjectPool[T] = ObjectPool(
+            lambda: _settled(factory()),
             reset=_awaited(reset),
             validate=_awaited(validate),
             destroy=_awaited(destroy),
@@ -212,5 +215,9 @@ class AsyncConnectionPool:
         return pool
 
 
-def _awaited(hook: Callable[[T], Awaitable[Any]] | None) -> Callable[[T], Any] | None:
-    return None if hook is None else lambda thing: wait_for(hook(thing))
+def _awaited(hook: Callable[[T], Any] | None) -> Callable[[T], Any] | None:
+    return None if hook is None else lambda thing: _settled(hook(thing))
+
+
+def _settled(given: Any) -> Any:
+    return wait_for(given) if isawaitable(given) else given

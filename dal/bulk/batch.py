@@ -20,6 +20,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextvars import Context
+from inspect import iscoroutinefunction
 from time import monotonic
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
@@ -108,7 +109,7 @@ class BatchWriter(Generic[T]):
         on_batch: Called with a `Batch` after each one, in the writer's thread.
 
     Raises:
-        UsageError: The class is not mapped.
+        UsageError: The class is not mapped, or `db` is no Database.
         ConfigError: A setting is bad.
 
     Example:
@@ -129,6 +130,11 @@ class BatchWriter(Generic[T]):
     ) -> None:
         self._settings = BatchSettings(size=size, interval=interval, capacity=capacity, full=full)
         self._operations = Operations(entity)
+        if not callable(getattr(db, "unit", None)) or iscoroutinefunction(getattr(db, "run", None)):
+            raise UsageError(
+                f"BatchWriter got {type(db).__name__}, which is no Database",
+                hint=f"write BatchWriter(db, {self._operations.target.name}), or AsyncBatchWriter with an AsyncDatabase",
+            )
         self._db, self._on_batch = db, on_batch
         self._buffer = self._settings.buffer(
             when_waiting=flush_when_waiting, regather=_REGATHER, gone=lambda thread: not thread.is_alive()

@@ -5,7 +5,7 @@ DELETE FROM t USING unnest(%b::int8[]) AS s(k0) WHERE t.id = s.k0
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy.exc import DBAPIError
@@ -18,14 +18,22 @@ from dal.bulk.refusal import Refused, of_bad_value, of_error
 from dal.bulk.rejecting import Rejecting
 from dal.bulk.rows import Group
 from dal.bulk.tally import Tally
+from dal.errors import UsageError
 
 __all__ = ["delete", "scalars_as_tuples"]
 
 
 def scalars_as_tuples(keys: Iterable[Any]) -> Iterator[Any]:
-    """Return keys so that a single value is a row of one."""
-    for key in keys:
-        yield (key,) if isinstance(key, (int, str, float, bytes)) or not _is_row(key) else key
+    """Return keys so that a single value is a row of one.
+
+    Raises:
+        UsageError: It is one key: a text, a dict or an object, of whose parts none is a key.
+    """
+    if isinstance(keys, (str, bytes, Mapping)) or not isinstance(keys, Iterable):
+        raise UsageError(
+            f"keys is a {type(keys).__name__}, not many keys", hint="write a list, even for one key: delete([key])"
+        )
+    return (key if _is_row(key) else (key,) for key in keys)
 
 
 def _is_row(key: Any) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from inspect import iscoroutinefunction
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from sqlalchemy import Connection
@@ -51,6 +52,11 @@ class Scope:
     def __init__(self, place: object, target: Target) -> None:
         self._place: Any = place() if isinstance(place, scoped_session) else place
         self._target = target
+        if iscoroutinefunction(getattr(self._place, "run", None)):
+            raise UsageError(
+                f"BulkWriter got an {type(place).__name__}, whose door is the async one",
+                hint=f"write AsyncBulkWriter(db, {target.name})",
+            )
         if not isinstance(self._place, (Session, Connection, Transactions)):
             raise UsageError(
                 f"a {type(place).__name__} is no database, session or connection",

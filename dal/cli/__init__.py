@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from sqlalchemy.exc import DBAPIError
+
 from dal._extras import require
 from dal.errors import DalError
 
@@ -11,7 +13,7 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Run the command line; exits with 1 on an error of dal, with 2 on a mistyped command."""
+    """Run the command line; exits with 1 on an error of dal or of the database, with 2 on a mistyped command."""
     try:
         require("typer", extra="cli", purpose="the command line")
         require("rich", extra="cli", purpose="the command line")
@@ -20,4 +22,7 @@ def main() -> None:
         app()
     except DalError as error:
         print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except DBAPIError as error:
+        print(f"error: the database refused it: {str(error.orig).strip()}", file=sys.stderr)
         raise SystemExit(1) from None

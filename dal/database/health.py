@@ -89,6 +89,9 @@ def look(engine: Engine, pool: PoolConfig, url: URL) -> Health:
 
 
 def _unreachable(error: SQLAlchemyError) -> Problem:
+    # A deadline, or a pool, says that nothing came; what it was raised from says why.
+    while isinstance(error.__cause__, DalError):
+        error = error.__cause__
     fix = error.hint if isinstance(error, DalError) and error.hint else "check the URL and the server's log"
     return Problem(f"the database does not answer: {str(error).splitlines()[0]}", fix)
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, inspect
-from sqlalchemy.orm import QueryableAttribute
 
 from dal.bulk import BulkResult, BulkWriter
 from dal.bulk.files import Columns, CsvDialect, FileProgress, Format, Validate
+from dal.bulk.target import Target, target_of
 from dal.errors import FileError, UsageError
 from dal.jobs import rejects, store
 from dal.jobs.calls import find, reference
@@ -39,18 +39,21 @@ def import_call(
     max_rejected: int | None,
 ) -> dict[str, Any]:
     """Write an import down as a job; see `Jobs.import_file`."""
+    if not isinstance(path, (str, Path)):
+        raise UsageError(f"a {type(path).__name__} is no path", hint='write import_file("flights.csv.gz", into=Flight)')
     file = Path(path).absolute()
     if not file.is_file():
         raise FileError(f"there is no file {file}", hint="give a path that every worker sees")
     if inspect(into, raiseerr=False) is None:
         raise UsageError(f"into= is {into!r}, which is not a mapped class", hint="write into=Flight")
+    target = target_of(into)
     return {
         "kind": "import",
         "path": str(file),
         "into": reference(into, "into="),
-        "key": None if key is None else [_name(attribute) for attribute in key],
+        "key": None if key is None else list(target.listed(key, "key")),
         "format": format,
-        "columns": _names(columns),
+        "columns": _names(columns, target),
         "header": header,
         "dialect": None if dialect is None else asdict(dialect),
         "validate": None if validate is None else reference(validate, "validate="),
@@ -125,17 +128,9 @@ class _Counts:
         return result_of(self._counts)
 
 
-def _names(columns: Columns | None) -> Any:
+def _names(columns: Columns | None, target: Target) -> Any:
     if columns is None:
         return None
     if isinstance(columns, Mapping):
-        return {name: None if attribute is None else _name(attribute) for name, attribute in columns.items()}
-    return [None if attribute is None else _name(attribute) for attribute in columns]
-
-
-def _name(attribute: Any) -> str:
-    if isinstance(attribute, QueryableAttribute):
-        return attribute.key
-    if isinstance(attribute, str):
-        return attribute
-    raise UsageError(f"{attribute!r} is not an attribute of the class", hint="write key=[Flight.id]")
+        return {name: None if attribute is None else target.named(attribute, "columns") for name, attribute in columns.items()}
+    return [None if attribute is None else target.named(attribute, "columns") for attribute in columns]

@@ -104,7 +104,12 @@ class Job(Generic[T]):
 
         Args:
             callback: Called once with the job; at once if it is over already.
+
+        Raises:
+            UsageError: It cannot be called.
         """
+        if not callable(callback):
+            raise UsageError(f"on_done is given {callback!r}, which cannot be called", hint="write job.on_done(notify)")
         future = self.over()
         future.add_done_callback(lambda done: self._tell(callback, done))
         if self.outcome().progress.state in OVER:

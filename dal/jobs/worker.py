@@ -45,7 +45,7 @@ class Worker:
         grace: How long running jobs have to end when the worker stops.
 
     Raises:
-        UsageError: `concurrency` is less than 1.
+        UsageError: `concurrency` is no whole number from 1, or `queues` no list of names.
         MissingExtra: `dal[jobs]` is not installed.
         UnsupportedError: It is no PostgreSQL.
     """
@@ -60,8 +60,12 @@ class Worker:
         queues: Sequence[str] | None = None,
         grace: Duration = 30.0,
     ) -> None:
-        if concurrency < 1:
-            raise UsageError(f"concurrency={concurrency} is less than 1", hint="concurrency=1 runs one job at a time")
+        if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
+            raise UsageError(
+                f"concurrency={concurrency!r} is less than 1, or no whole number", hint="concurrency=1 runs one job at a time"
+            )
+        if queues is not None and not _are_names(queues):
+            raise UsageError(f"queues={queues!r} is no list of names", hint='write queues=["default"]; without it, all of them')
         require("procrastinate", extra="jobs", purpose="a worker")
         self._db, self._engine = db, engine
         self._conninfo = url.set(drivername="postgresql").render_as_string(hide_password=False)
@@ -73,6 +77,8 @@ class Worker:
         self._task: asyncio.Task[None] | None = None
 
     def __enter__(self) -> Self:
+        if self._thread is not None:
+            raise UsageError("this worker was started already", hint="each `with` block has its own: with db.worker():")
         prepare(self._engine)
         self._thread = threading.Thread(target=self.run, name="dal-worker", daemon=True)
         self._thread.start()
@@ -153,3 +159,12 @@ class Worker:
                 except Exception as error:
                     _log.warning("looking for jobs of dead workers: %s", error)
             await asyncio.sleep(_LOOK if self._up.is_set() else 0.01)
+
+
+def _are_names(queues: object) -> bool:
+    return (
+        isinstance(queues, Sequence)
+        and bool(queues)
+        and not isinstance(queues, str)
+        and all(isinstance(name, str) for name in queues)
+    )

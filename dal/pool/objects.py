@@ -86,6 +86,7 @@ class ObjectPool(Generic[T]):
         runtime: Runtime | None = None,
     ) -> None:
         check_sizes(min_size, max_size)
+        check_functions(factory=factory, reset=reset, validate=validate, destroy=destroy)
         self._timeout = seconds(timeout, name="timeout")
         self._reset = reset
         self._core = Core(
@@ -214,6 +215,14 @@ def check_sizes(min_size: int, max_size: int) -> None:
             raise ConfigError(f"{key}: {value!r} is not accepted", hint=f"write a whole number, {least} or more")
     if min_size > max_size:
         raise ConfigError(f"min_size: {min_size} is more than max_size: {max_size}", hint="raise max_size or lower min_size")
+
+
+def check_functions(factory: object, **others: object) -> None:
+    """Refuse what is given for a function and cannot be called."""
+    given = {"factory": factory, **{name: other for name, other in others.items() if other is not None}}
+    for name, function in given.items():
+        if not callable(function):
+            raise ConfigError(f"{name}: {function!r} is not accepted", hint=f"give a function, such as {name}=make")
 
 
 def _hooks(factory: Callable[[], T], validate: Callable[[T], bool] | None, destroy: Callable[[T], object] | None) -> Hooks[T]:

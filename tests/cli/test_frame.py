@@ -52,6 +52,13 @@ def test_an_error_is_two_lines_and_no_traceback(tmp_path: Path) -> None:
     assert "Traceback" not in answer.stderr
 
 
+def test_what_the_database_refuses_is_told_without_a_traceback(tmp_path: Path) -> None:
+    answer = run("export", "SELECT * FROM nowhere", "out.csv", "--quiet", "--url", "sqlite://", cwd=tmp_path)
+    assert answer.returncode == 1
+    assert answer.stderr == "error: the database refused it: no such table: nowhere\n"
+    assert not (tmp_path / "out.csv").exists()
+
+
 def test_a_mistyped_command_is_told() -> None:
     answer = run("migrate", "upp")
     assert answer.returncode == 2

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import URL
 from sqlalchemy.orm import Session
 
-from dal import Database, PoolConfig
+from dal import Database, PoolConfig, deadlines
 from tests.database.doors import DOORS, Door, open_door
 
 
@@ -38,6 +38,14 @@ def test_a_server_that_is_not_there(opened: Callable[..., Door]) -> None:
     assert health.latency is health.server_version is None
     assert "does not answer" in told(health)
     assert "secret" not in told(health)
+
+
+def test_a_server_that_is_not_there_within_a_deadline(opened: Callable[..., Door]) -> None:
+    db = opened(URL.create("postgresql+psycopg", "app", "secret", "127.0.0.1", 1, "shop"))
+    with deadlines.limit(0.3):
+        health = db.call(lambda database: database.health())
+    assert "efused" in told(health), "why, not only that it took too long"
+    assert "allow more time" not in told(health)
 
 
 def test_more_connections_than_the_server_takes(opened: Callable[..., Door]) -> None:

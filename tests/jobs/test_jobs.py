@@ -229,8 +229,16 @@ async def test_the_async_door(dal_database: URL, tmp_path: Path) -> None:
         (lambda db: db.jobs.get(10**9), "there is no job"),
         (lambda db: db.jobs.list("finished"), "no state of a job"),
         (lambda db: db.worker(concurrency=0), "less than 1"),
+        (lambda db: db.worker(concurrency="2"), "no whole number"),
+        (lambda db: db.worker(queues="mail"), "no list of names"),
+        (lambda db: db.worker(queues=[]), "no list of names"),
         (lambda db: current_job(), "no job runs this function"),
         (lambda db: db.jobs.import_file(__file__, into=str), "not a mapped class"),
+        (lambda db: db.jobs.import_file(None, into=work.Parcel), "no path"),
+        (lambda db: db.jobs.import_file(__file__, into=work.Parcel, key="id"), "not a list"),
+        (lambda db: db.jobs.import_file(__file__, into=work.Parcel, key=[]), "key is empty"),
+        (lambda db: db.jobs.import_file(__file__, into=work.Parcel, key=[work.GoodParcel]), "not a column of Parcel"),
+        (lambda db: db.jobs.import_file(__file__, into=work.Parcel, columns=["id", "wait"]), "not a column of Parcel"),
     ],
 )
 def test_bad_input_is_refused(db: Database, submit: Callable[[Database], object], message: str) -> None:
@@ -240,6 +248,17 @@ def test_bad_input_is_refused(db: Database, submit: Callable[[Database], object]
     assert caught.value.hint
     with db.session() as session:
         assert session.scalar(text("SELECT count(*) FROM procrastinate_jobs")) == 0
+
+
+def test_who_is_to_be_told_is_called(db: Database) -> None:
+    with db.worker() as worker:
+        job = db.jobs.submit(work.add, 40, 2)
+        with pytest.raises(UsageError, match="cannot be called"):
+            job.on_done(None)  # type: ignore[arg-type]
+        with pytest.raises(UsageError, match="started already"), worker:
+            pass
+        assert job.wait(timeout=20) == 42
+    assert not [thread for thread in threading.enumerate() if thread.name == "dal-worker"]
 
 
 def test_sqlite_has_no_queue() -> None:

@@ -55,6 +55,23 @@ async def test_lends_resets_and_destroys() -> None:
     assert first.ended
 
 
+async def test_plain_functions_will_do() -> None:
+    ended: list[Thing] = []
+    pool: AsyncObjectPool[Thing] = AsyncObjectPool(
+        Thing,  # type: ignore[arg-type]
+        reset=lambda thing: None,
+        validate=lambda thing: thing.good,
+        destroy=ended.append,
+        max_size=1,
+    )
+    async with pool.acquire() as first:
+        first.good = False
+    async with pool.acquire() as second:
+        assert second is not first
+    await pool.close()
+    assert ended == [first, second]
+
+
 async def test_an_invalid_object_is_never_lent() -> None:
     async def alive(thing: Thing) -> bool:
         await asyncio.sleep(0)

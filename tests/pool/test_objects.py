@@ -518,6 +518,9 @@ def test_a_forgotten_pool_ends_its_thread() -> None:
         ({"min_size": 3, "max_size": 2}, "min_size"),
         ({"timeout": "soon"}, "timeout"),
         ({"max_size": True}, "max_size"),
+        ({"reset": 5}, "reset"),
+        ({"validate": True}, "validate"),
+        ({"destroy": "close"}, "destroy"),
     ],
 )
 def test_bad_settings_are_refused(settings: dict[str, Any], key: str) -> None:

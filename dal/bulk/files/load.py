@@ -171,6 +171,7 @@ def _one_part(
     counts: Counts,
 ) -> Place:
     def once(connection: Connection, session: Session | None) -> tuple[Counts, Place]:
+        started = time.perf_counter()
         checkpoint.hold(connection, place)
         own = counts.begin(place)
         loader = loaders(connection, session)
@@ -188,7 +189,7 @@ def _one_part(
         own.rejected.sort(key=_line)
         options.rejects.inside(own.rejected, connection)
         if options.on_part is not None:
-            options.on_part(connection, own.result())
+            options.on_part(connection, replace(own.result(), seconds=time.perf_counter() - started))
         checkpoint.advance(connection, after)
         return own, after
 
