@@ -44,25 +44,24 @@ class CopyOut:
         ended = self._wire.wait(_begin(self._pgconn, encoded), self._statement)
         try:
             while not ended:
-                rows: list[bytes] = []
-                ended = self._wire.wait(self._some(rows), self._statement)
-                if rows:
-                    yield b"".join(rows)
+                block = bytearray()
+                ended = self._wire.wait(self._some(block), self._statement)
+                if block:
+                    yield bytes(block)
         finally:
             if not ended:
                 # Whoever stopped reading leaves a connection in the middle of a COPY.
                 self._wire.connection.invalidate()
 
-    def _some(self, rows: list[bytes]) -> Generator[Any, Any, bool]:
+    def _some(self, block: bytearray) -> Generator[Any, Any, bool]:
         """Take a block; True at the end."""
         from psycopg.waiting import Wait
 
-        get, size = self._pgconn.get_copy_data, 0
-        while size < _BLOCK:
+        get = self._pgconn.get_copy_data
+        while len(block) < _BLOCK:
             length, data = get(1)
             if length > 0:
-                rows.append(data)
-                size += length
+                block += data
             elif length == 0:
                 yield Wait.R
                 self._pgconn.consume_input()
