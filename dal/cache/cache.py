@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.orm import Session
 
 from dal.cache.entry import Entry
-from dal.cache.forms import copies, shapes
+from dal.cache.forms import copies, dictionaries, patterns, shapes
 from dal.cache.frozen import freeze
 from dal.cache.recording import Recording, current, recorded
 from dal.cache.runtime import Runtime
@@ -141,6 +141,8 @@ class Cache:
         """Return what is kept in the form a caller wants."""
         if form is shapes and entry.shapes is None and not entry.plain:
             self._shelf.grow(key, entry, size_of(entry.frozen, shapes(entry)) - size_of(entry.frozen))
+        elif form is dictionaries and entry.patterns is None and entry.frozen.nodes:
+            self._shelf.grow(key, entry, size_of(entry.frozen, patterns(entry)) - size_of(entry.frozen))
         return form(entry)
 
     def peek(self, key: Hashable, *, form: Form[Any] = copies, default: Any = None) -> Any:

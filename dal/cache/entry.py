@@ -24,6 +24,7 @@ class Entry:
         plain: Whether it is one and the same in every form, and may be shared as it is.
         root: The form around its objects; of a plain value, itself.
         shapes: Its immutable shapes, made when first asked for.
+        patterns: A dict for each of its objects, copied for each caller; made when first asked for.
         clean: Whether it is known what it was read from, and that it was committed.
         kept: Whether it was kept, or may be by others.
     """
@@ -33,6 +34,7 @@ class Entry:
         "fresh_until",
         "frozen",
         "kept",
+        "patterns",
         "plain",
         "root",
         "shapes",
@@ -53,5 +55,6 @@ class Entry:
         self.since = 0
         self.fresh_until = self.usable_until = 0.0
         self.shapes: Any = None
+        self.patterns: list[dict[str, Any]] | None = None
         self.clean = True
         self.kept = False
