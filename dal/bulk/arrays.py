@@ -21,9 +21,10 @@ from sqlalchemy import Column
 from dal.bulk.apply import set_on_update
 from dal.bulk.context import Context
 from dal.bulk.filling import filled
+from dal.bulk.item_error import item_error
 from dal.bulk.keyed import Keyed
 from dal.bulk.plan import BadValue, ColumnPlan, PlannedColumn
-from dal.bulk.refusal import of_bad_value, row_error
+from dal.bulk.refusal import of_bad_value
 from dal.bulk.rows import Group, Reader
 from dal.bulk.target import Target
 from dal.errors import UnsupportedError
@@ -126,9 +127,7 @@ class Arrays:
         try:
             rows = statement.plan.converted(list(group.values))
         except BadValue as error:
-            refused = of_bad_value(error)
-            rejected = refused.rejected(group.positions[error.index], group.given[error.index], error.value)
-            raise row_error(rejected, self._target.name, error.error) from error
+            raise item_error(of_bad_value(error), self._target, group.given[error.index]) from error
         columns = zip(*rows, strict=True) if statement.plan.columns else [[None] * len(rows)]
         planned: Sequence[PlannedColumn | None] = statement.plan.columns or [None]
         driver = context.wire.driver

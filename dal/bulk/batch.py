@@ -58,7 +58,8 @@ class Submitted(Future[T]):
         Raises:
             TimeoutError: It is not settled yet.
             CancelledError: It was cancelled before it was written.
-            Exception: The error of this item.
+            RowError: This item cannot be written; a RowConflict where it breaks a constraint.
+            NotFound: There is no row to update or delete.
         """
         with _Waiting(self):
             return super().result(timeout)

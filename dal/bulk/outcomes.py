@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from dal.bulk.halving import begin_for_real
+from dal.bulk.item_error import error_of_item
 from dal.bulk.operations import Operation, Operations
 from dal.errors import CommitUnknown, ConnectFailed, DeadlineExceeded, NotFound, PoolTimeout
 
@@ -100,7 +101,8 @@ def _carefully(session: Session, operations: Operations, batch: Sequence[Operati
         if not of_the_data(error):
             raise
         if len(batch) == 1:
-            yield error
+            (operation,) = batch
+            yield error_of_item(error, operations.target, operation.item, operation.key)
             return
     else:
         yield from found

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
 from dal import Batch, BatchWriter, Database, MemoryCache, PoolConfig
-from dal.errors import ConfigError, ConnectFailed, NotFound, PoolTimeout, QueueFull, UsageError
+from dal.errors import ConfigError, ConnectFailed, NotFound, PoolTimeout, QueueFull, RowConflict, RowError, UsageError
 from tests.bulk.models import Base, City, Engineer, Mood, Seat, User, Versioned
 
 
@@ -65,8 +65,32 @@ def test_an_item_gets_its_own_error_and_the_others_are_written(db: Database) -> 
         errors = [future.exception(30) for future in futures]
     assert [n for n, error in enumerate(errors) if error is not None] == [3, 17]
     assert isinstance(errors[3], IntegrityError)
+    assert isinstance(errors[3], RowConflict)
+    assert errors[3].hint
     assert count(db, User) == 29
     assert writer.stats().failed == 2
+
+
+def test_the_error_of_an_item_is_about_that_item(pg: Database) -> None:
+    with BatchWriter(pg, User, interval=30) as writer:
+        taken = writer.submit(User(email="taken@b"))
+        futures = [
+            writer.submit(User(email="taken@b")),
+            writer.submit(User(email=None)),
+            writer.submit(User(email="nul@b", plan="a\0b")),
+            writer.upsert(User(email="a@b", age=1), key=[User.age]),
+        ]
+        conflict, missing, nul, keyless = (future.exception(30) for future in futures)
+        assert taken.result(30).id
+    assert isinstance(conflict, RowConflict)
+    assert str(conflict).startswith("the item was refused: User.email = 'taken@b': duplicate key value violates")
+    assert (conflict.column, conflict.value, conflict.sqlstate, conflict.row.email) == ("email", "taken@b", "23505", "taken@b")
+    assert isinstance(missing, RowConflict)
+    assert (missing.column, missing.value, missing.sqlstate) == ("email", None, "23502")
+    assert isinstance(nul, RowError)
+    assert "invalid byte sequence" in str(nul)
+    assert isinstance(keyless, UsageError)
+    assert "User has no unique key of age" in str(keyless)
 
 
 def test_a_value_that_is_none_of_its_columns_is_that_items_error(pg: Database) -> None:
@@ -74,6 +98,7 @@ def test_a_value_that_is_none_of_its_columns_is_that_items_error(pg: Database) -
         futures = [writer.submit(User(email=f"{n}@b", age="old" if n == 2 else n)) for n in range(5)]
         wrong = writer.submit({"email": "x@b", "height": 2})  # type: ignore[arg-type]
         assert [future.exception(30) is None for future in futures] == [True, True, False, True, True]
+        assert str(futures[2].exception(30)).startswith("the item was refused: User.age = 'old': ")
         assert isinstance(wrong.exception(30), UsageError)
     assert count(pg, User) == 4
 
