@@ -38,6 +38,8 @@ def arguments_of(values: Mapping[str, Any] | None, names: frozenset[str]) -> Arg
     Raises:
         UsageError: One is missing, unknown, or of a type that pages cannot be kept by.
     """
+    if not values and not names:
+        return ()
     given = dict(values or {})
     if given.keys() != names:
         wanted = ", ".join(f'"{name}": ...' for name in sorted(names))
@@ -76,4 +78,6 @@ def with_values(statement: Select[T], values: Mapping[str, Any]) -> Select[T]:
 
 def digest(arguments: Arguments, *more: Any) -> str:
     """Return values as a text that is the same for the same values in every process."""
+    if not arguments and not more:
+        return "[]"
     return json.dumps([[name, packed(value)] for name, value in arguments] + [packed(each) for each in more])
