@@ -10,7 +10,10 @@ from typing import Any
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-__all__ = ["ask", "in_autocommit"]
+__all__ = ["ask", "in_autocommit", "left_in_the_middle"]
+
+_BETWEEN_COMMANDS = {0, 2, 3}
+"""libpq's transaction status: idle, in a transaction, in a failed one. 1 is in the middle of a command, 4 unknown."""
 
 
 def ask(connection: Connection, statement: str, *values: str | int) -> tuple[Any, ...]:
@@ -40,7 +43,7 @@ def ask(connection: Connection, statement: str, *values: str | int) -> tuple[Any
         row: tuple[Any, ...] = cursor.fetchone() if cursor.description else ()
         return row
     except dbapi.Error as error:
-        lost = connection.dialect.is_disconnect(error, proxied, cursor)
+        lost = connection.dialect.is_disconnect(error, proxied, cursor) or left_in_the_middle(error, proxied.driver_connection)
         if lost:
             connection.invalidate(error)
         raise DBAPIError.instance(
@@ -53,6 +56,20 @@ def ask(connection: Connection, statement: str, *values: str | int) -> tuple[Any
 def in_autocommit(connection: Connection) -> bool:
     """Tell whether each statement of a connection is a transaction of its own."""
     return getattr(connection.connection.dbapi_connection, "autocommit", False) is True
+
+
+def left_in_the_middle(error: BaseException, driver: Any) -> bool:
+    """Tell whether psycopg gave up in the middle of a command: its socket was closed, and it does not call that closed.
+
+    Args:
+        error: The driver's error.
+        driver: psycopg's connection; anything else is not judged.
+    """
+    pgconn = getattr(driver, "pgconn", None)
+    # What the server said has a SQLSTATE and a class of its own; this is what psycopg itself says of the connection.
+    if pgconn is None or type(error).__name__ != "OperationalError":
+        return False
+    return pgconn.transaction_status not in _BETWEEN_COMMANDS
 
 
 def _literal(value: str | int) -> str:

@@ -7,6 +7,7 @@
 | 26000, 42P05 | prepared statements are mixed up by a proxy | this one |
 | 58*, XX* | the server's own trouble | this one |
 | 08*, 57P0x and whatever closes the connection | it is dead | this one, and the idle ones are looked at |
+| none, in the middle of a command | its socket is closed, and psycopg does not say so | likewise |
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 from sqlalchemy import event
 from sqlalchemy.engine import Dialect, ExceptionContext
 
+from dal.own_statements import left_in_the_middle
 from dal.pool._internals import driver_of
 
 __all__ = ["concerns_all", "watch"]
@@ -44,7 +46,10 @@ def concerns_all(error: BaseException | None) -> bool:
 def _judge(context: ExceptionContext) -> None:
     error = context.original_exception
     state = getattr(error, "sqlstate", None)
-    if not state or context.is_disconnect or context.connection is None:
+    if context.is_disconnect or context.connection is None:
+        return
+    if not state:
+        context.is_disconnect = left_in_the_middle(error, driver_of(context.connection))
         return
     if (state == "25006" and not _asked_for_read_only(context)) or (state == "0A000" and _is_stale_plan(error)):
         context.is_disconnect = True

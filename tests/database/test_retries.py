@@ -59,6 +59,38 @@ def test_a_killed_backend_is_not_noticed(db: Door, beside: Beside) -> None:
     assert [fact.again for fact in facts if isinstance(fact, Retried)] == [1]
 
 
+@pytest.mark.parametrize("when", ["statement", "commit"])
+def test_a_socket_that_is_closed_in_the_middle_of_a_command(
+    dal_database: URL, beside: Beside, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """Seen after a crash: psycopg says so when it waits, and still calls the connection open."""
+    stock: Any = psycopg.Connection.wait
+    faults: list[int] = []
+
+    def wait(self: Any, steps: Any, *arguments: Any, **options: Any) -> Any:
+        if faults and faults.pop():
+            next(steps)
+            raise psycopg.OperationalError("connection socket closed")
+        return stock(self, steps, *arguments, **options)
+
+    def work(session: Session) -> int:
+        tries.append(1)
+        taken = take(session)
+        if len(tries) == 1:
+            # Before COMMIT comes the question for the transaction's id, which goes through.
+            faults.extend([1] if when == "statement" else [1, 0])
+        return taken if when == "commit" else take(session)
+
+    tries: list[int] = []
+    with Database(dal_database, pool=PoolConfig(min_pool_size=1, max_pool_size=2, retry_delay="20ms")) as db:
+        db.run(lambda session: session.scalar(text("SELECT 1")))
+        monkeypatch.setattr(psycopg.Connection, "wait", wait)
+        db.run(work)
+        assert not faults
+    assert amount(beside) == (8 if when == "statement" else 9)
+    assert db.pool.stats().in_use == 0
+
+
 def test_the_outermost_unit_is_what_is_run_again(db: Door, beside: Beside) -> None:
     outer: list[int] = []
 

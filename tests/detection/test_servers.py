@@ -11,7 +11,15 @@ from tests.detection.scenarios import columns, eager_loads, lazy_loads, ported, 
 from tests.detection.scenarios.models import Base, seed
 from tests.detection.scenarios.table import TABLE, App
 
-STREAMS = {"inside_yield_per", "in_partitions_of_a_stream", "yield_per_with_selectin"}
+STREAMS = {
+    "in_partitions_of_a_stream",
+    "inside_yield_per",
+    "many_to_many_backward_inside_yield_per",
+    "many_to_many_inside_yield_per",
+    "many_to_one_inside_yield_per",
+    "one_to_one_backward_inside_yield_per",
+    "yield_per_with_selectin",
+}
 """What a connection of pymysql cannot do: ask something else while it streams."""
 
 
