@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Self, TypeVar, overload
+from weakref import WeakSet
 
 from sqlalchemy import ColumnElement, Engine, Select
 from sqlalchemy.engine import URL
@@ -109,6 +110,7 @@ class Database:
         self._replica: Replica | None = None
         self._streams: Streams | None = None
         self._jobs: Jobs | None = None
+        self._workers: WeakSet[Worker] = WeakSet()
         self._server: Any = None
         self._closed = False
         self._pooled = pgbouncer
@@ -333,13 +335,15 @@ class Database:
             grace: How long running jobs have to end when the block ends.
 
         Raises:
-            UsageError: `concurrency` is less than 1, or the database is closed.
+            UsageError: `concurrency` is no whole number from 1, `queues` no list of names, or the database is closed.
             MissingExtra: `dal[jobs]` is not installed.
         """
         from dal.jobs import Worker
 
         self._open()
-        return Worker(self, self.engine, self.url, concurrency=concurrency, queues=queues, grace=grace)
+        worker = Worker(self, self.engine, self.url, concurrency=concurrency, queues=queues, grace=grace)
+        self._workers.add(worker)
+        return worker
 
     def session(self) -> Session:
         """Make a session of SQLAlchemy's; the caller commits.
@@ -668,9 +672,11 @@ class Database:
         return session
 
     def close(self) -> None:
-        """Close the pool, and let go of the embedded server; again is nothing."""
+        """End the workers, close the pool, and let go of the embedded server; again is nothing."""
         if self._closed:
             return
+        for worker in list(self._workers):
+            worker.close()
         self._closed = True
         if self._prefetch is not None:
             self._prefetch.stop()

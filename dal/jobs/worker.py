@@ -86,6 +86,10 @@ class Worker:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take no more jobs, and wait for those that run for as long as the grace; again is nothing."""
         self.stop()
         if self._thread is not None:
             self._thread.join(self._grace + _LONGEST)

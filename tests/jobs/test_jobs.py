@@ -250,6 +250,16 @@ def test_bad_input_is_refused(db: Database, submit: Callable[[Database], object]
         assert session.scalar(text("SELECT count(*) FROM procrastinate_jobs")) == 0
 
 
+def test_closing_the_database_ends_its_workers(dal_database: URL, tmp_path: Path) -> None:
+    with Database(dal_database) as db, db.worker():
+        job = db.jobs.submit(work.count_after_a_moment, str(tmp_path / "began"))
+        until((tmp_path / "began").exists)
+        db.close()
+        assert not [thread for thread in threading.enumerate() if thread.name == "dal-worker"]
+    with Database(dal_database) as again:
+        assert again.jobs.get(job.id).wait(timeout=20) == 2, "what ran came to its end on an open database"
+
+
 def test_who_is_to_be_told_is_called(db: Database) -> None:
     with db.worker() as worker:
         job = db.jobs.submit(work.add, 40, 2)

@@ -47,6 +47,13 @@ async def add_slowly(one: int, other: int) -> int:
     return one + other
 
 
+def count_after_a_moment(began: str) -> Any:
+    Path(began).touch()
+    time.sleep(0.5)
+    with current_job().db.session() as session:
+        return session.scalar(text("SELECT 2"))
+
+
 def fail(message: str) -> None:
     raise LookupError(message)
 
