@@ -38,19 +38,24 @@ def import_(
     """Load a file into the table of a mapped class."""
     from dal.bulk import BulkWriter, CsvDialect
     from dal.database import Database
+    from dal.errors import RowError
 
     see_the_application()
     entity = named(into, "--into")
     with Database(database_config(url, config)) as db:
-        result = BulkWriter(db, entity).load(
-            file,
-            key=key or None,
-            dialect=CsvDialect(delimiter=delimiter, null=null, encoding=encoding),
-            on_error="reject" if reject or rejects is not None else "raise",
-            rejects=rejects,
-            resume=resume,
-            progress=not quiet,
-        )
+        try:
+            result = BulkWriter(db, entity).load(
+                file,
+                key=key or None,
+                dialect=CsvDialect(delimiter=delimiter, null=null, encoding=encoding),
+                on_error="reject" if reject or rejects is not None else "raise",
+                rejects=rejects,
+                resume=resume,
+                progress=not quiet,
+            )
+        except RowError as error:
+            error.hint = "mend the row, or load the good ones and be told the bad ones: --reject"
+            raise
     parts = [f"{result.inserted:,} rows inserted", f"{result.updated:,} updated" if key else ""]
     parts += [f"{result.unchanged:,} unchanged" if key else "", f"{len(result.rejected):,} rejected" if result.rejected else ""]
     typer.echo(f"{', '.join(filter(None, parts))} in {result.seconds:.1f} s: {result.rows_per_second:,.0f} rows a second")

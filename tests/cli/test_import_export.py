@@ -86,6 +86,7 @@ def test_bad_rows_are_told(db: Database) -> None:
     answer = dal("import", "guests.csv", "--into", "guest_models:Guest", "--quiet")
     assert isinstance(answer.exception, DalError)
     assert "line 3 of guests.csv" in str(answer.exception)
+    assert answer.exception.hint.endswith("--reject")
     assert count(db) == 0
     answer = dal("import", "guests.csv", "--into", "guest_models:Guest", "--rejects", "bad.jsonl", "--quiet")
     assert answer.exit_code == 1
