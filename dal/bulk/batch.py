@@ -16,19 +16,21 @@ Not for rows that are there already: `BulkWriter` writes them several times fast
 from __future__ import annotations
 
 import atexit
+import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from contextvars import Context
 from inspect import iscoroutinefunction
 from time import monotonic
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-from dal.bulk.buffer import Entry
+from dal.bulk.buffer import Entry, Reason
 from dal.bulk.operations import Operation, Operations
-from dal.bulk.outcomes import Outcome, Units, outcomes
+from dal.bulk.outcomes import Units, outcomes
 from dal.bulk.settings import Batch, BatchSettings, BatchStats, Counts, Full, report
+from dal.bulk.submitted import Submitted, begin, settled, tell
 from dal.durations import Duration
 from dal.errors import UsageError
 
@@ -38,61 +40,7 @@ T = TypeVar("T")
 
 # As long as threads that were just woken need to come back with their next item.
 _REGATHER = 0.001
-
-
-class Submitted(Future[T]):
-    """The future of one item; waiting for it is seen by its writer."""
-
-    _entry: Entry | None = None
-    _writer: BatchWriter[Any] | None = None
-
-    def result(self, timeout: float | None = None) -> T:
-        """Wait for the item's row.
-
-        Args:
-            timeout: Seconds.
-
-        Returns:
-            The row, as an object of the entity that belongs to no session; of an item that was deleted, as it was.
-
-        Raises:
-            TimeoutError: It is not settled yet.
-            CancelledError: It was cancelled before it was written.
-            RowError: This item cannot be written; a RowConflict where it breaks a constraint.
-            NotFound: There is no row to update or delete.
-        """
-        with _Waiting(self):
-            return super().result(timeout)
-
-    def exception(self, timeout: float | None = None) -> BaseException | None:
-        """Wait for the item, and return its error or None; see `result`."""
-        with _Waiting(self):
-            return super().exception(timeout)
-
-    def _tell(self, outcome: Outcome) -> None:
-        # The entry holds the future: without this every item would be left to the garbage collector.
-        self._entry = self._writer = None
-        if outcome.error is not None:
-            self.set_exception(outcome.error)
-        else:
-            self.set_result(outcome.row)
-
-
-class _Waiting:
-    """Says of the current thread that it waits for an item."""
-
-    __slots__ = ("_entry", "_future", "_writer")
-
-    def __init__(self, future: Submitted[Any]) -> None:
-        self._future, self._writer, self._entry = future, future._writer, future._entry
-
-    def __enter__(self) -> None:
-        if self._writer is not None and self._entry is not None:
-            self._writer._waits(threading.current_thread(), self._entry)
-
-    def __exit__(self, *_: object) -> None:
-        if self._writer is not None and self._entry is not None and not self._future.done():
-            self._writer._resumes(threading.current_thread(), self._entry)
+_NEVER = sys.maxsize
 
 
 class BatchWriter(Generic[T]):
@@ -140,10 +88,14 @@ class BatchWriter(Generic[T]):
         self._buffer = self._settings.buffer(
             when_waiting=flush_when_waiting, regather=_REGATHER, gone=lambda thread: not thread.is_alive()
         )
+        # Threads that submit do not meet at the lock: they would be handed it in turns, each time with the interpreter's.
+        # An append is atomic, and whoever holds the lock takes what has come in.
+        self._inbox: deque[Entry] = deque()
+        self._wake_at = _NEVER
         self._lock = threading.Lock()
         self._work, self._room, self._settled = (threading.Condition(self._lock) for _ in range(3))
         self._thread: threading.Thread | None = None
-        self._closed = False
+        self._closed, self._taking = False, True
         self._counts = Counts()
 
     def __enter__(self) -> Self:
@@ -204,6 +156,7 @@ class BatchWriter(Generic[T]):
             TimeoutError: It is not settled yet.
         """
         with self._lock:
+            self._take_in()
             mark = self._counts.submitted
             self._buffer.flush()
             self._work.notify()
@@ -220,7 +173,10 @@ class BatchWriter(Generic[T]):
             TimeoutError: It is not all settled yet; the writer goes on with it.
         """
         with self._lock:
+            # What comes in after this sees that it is closed, and is taken back.
             self._closed = True
+            self._take_in()
+            self._taking = False
             self._buffer.close()
             self._work.notify()
             self._room.notify_all()
@@ -234,80 +190,108 @@ class BatchWriter(Generic[T]):
     def stats(self) -> BatchStats:
         """Return what was done so far."""
         with self._lock:
+            self._take_in()
             return self._counts.stats(waiting=len(self._buffer))
 
+    def waits(self, who: threading.Thread, entry: Entry) -> None:
+        """Note that a thread waits for an item. The lock is held."""
+        self._take_in()
+        self._buffer.waits(who, entry)
+        if self._buffer.all_wait:
+            self._work.notify()
+
+    def resumes(self, who: threading.Thread, entry: Entry) -> None:
+        """Note that it does no longer, though the item is not settled. The lock is held."""
+        self._buffer.resumes(who, entry)
+
     def _submit(self, operation: Operation) -> Submitted[T]:
-        future: Submitted[T] = Submitted()
+        if self._closed:
+            raise self._closed_error()
+        future: Submitted[T] = Submitted(self._lock)
         entry = Entry(operation, future, threading.current_thread(), monotonic())
-        with self._lock:
-            if not self._admitted():
-                future.set_exception(self._settings.full_error())
-                return future
-            future._writer, future._entry = self, entry
-            self._counts.submitted += 1
-            self._buffer.put(entry)
-            if self._buffer.pending == 1 or self._buffer.pending >= self._buffer.size:
-                self._work.notify()
-            if self._thread is None:
-                self._start()
+        future._writer, future._entry = self, entry
+        self._inbox.append(entry)
+        # The inbox is counted first: what is taken in meanwhile is counted twice, not missed.
+        come = len(self._inbox)
+        if self._closed or self._thread is None or come + len(self._buffer) > self._buffer.capacity:
+            self._admit(entry)
+        elif come >= self._wake_at:
+            with self._lock:
+                self._wake()
         return future
 
-    def _admitted(self) -> bool:
-        """Wait for room, or refuse. The lock is held."""
-        self._open()
-        if self._buffer.has_room:
-            return True
-        if self._settings.full == "raise":
-            raise self._settings.full_error()
-        if self._settings.full == "drop":
-            self._counts.dropped += 1
-            return False
-        self._buffer.flush()
-        self._work.notify()
-        self._room.wait_for(lambda: self._closed or self._buffer.has_room)
-        self._open()
-        return True
+    def _take_in(self) -> None:
+        """Take what has come in, as far as there is room. The lock is held."""
+        inbox, buffer = self._inbox, self._buffer
+        while inbox and self._taking and buffer.has_room:
+            buffer.put(inbox.popleft())
+            self._counts.submitted += 1
 
-    def _open(self) -> None:
+    def _wake(self) -> None:
+        if len(self._inbox) >= self._wake_at:
+            self._wake_at = _NEVER
+            self._work.notify()
+
+    def _admit(self, entry: Entry) -> None:
+        """Take an item in, wait until there is room for it, or refuse it."""
+        with self._lock:
+            self._take_in()
+            if entry in self._inbox:
+                self._crowded(entry)
+            if self._thread is None:
+                self._start()
+            self._work.notify()
+
+    def _crowded(self, entry: Entry) -> None:
+        full = self._settings.full
+        if not self._closed and full == "block":
+            self._buffer.flush()
+            self._work.notify()
+            self._room.wait_for(lambda: self._closed or entry not in self._inbox)
+            if entry not in self._inbox:
+                return
+        self._inbox.remove(entry)
         if self._closed:
-            raise UsageError("the BatchWriter is closed", hint="submit inside its with block, or close it later")
+            raise self._closed_error()
+        if full == "raise":
+            raise self._settings.full_error()
+        self._counts.dropped += 1
+        settled(entry.future, None, self._settings.full_error())
+
+    def _closed_error(self) -> UsageError:
+        return UsageError("the BatchWriter is closed", hint="submit inside its with block, or close it later")
 
     def _start(self) -> None:
         self._thread = threading.Thread(target=Context().run, args=(self._run,), name="dal-batch-writer", daemon=True)
         self._thread.start()
         atexit.register(self.close)
 
-    def _waits(self, thread: threading.Thread, entry: Entry) -> None:
-        with self._lock:
-            self._buffer.waits(thread, entry)
-            if self._buffer.all_wait:
-                self._work.notify()
-
-    def _resumes(self, thread: threading.Thread, entry: Entry) -> None:
-        with self._lock:
-            self._buffer.resumes(thread, entry)
-
     def _run(self) -> None:
         while (taken := self._next()) is not None:
             entries, reason = taken
             began = monotonic()
-            asked = [entry for entry in entries if entry.future.set_running_or_notify_cancel()]
+            asked = begin(entries, self._lock)
             found = outcomes(self._db, self._operations, [entry.operation for entry in asked]) if asked else []
-            # The last first: who waits for the first of several is woken when the others are told too, and once.
-            for entry, outcome in zip(reversed(asked), reversed(found), strict=True):
-                entry.future._tell(outcome)
+            tell(asked, found, self._lock)
             batch = Batch.of(found, reason=reason, cancelled=len(entries) - len(asked), seconds=monotonic() - began)
             with self._lock:
                 self._buffer.settled(entries, monotonic())
                 self._counts.note(batch)
+                self._take_in()
                 self._room.notify_all()
                 self._settled.notify_all()
             report(self._on_batch, batch)
 
-    def _next(self) -> tuple[list[Entry], Any] | None:
+    def _next(self) -> tuple[list[Entry], Reason] | None:
         with self._lock:
-            while (left := self._buffer.due(monotonic())) != 0.0:
+            while True:
+                self._take_in()
+                left = self._buffer.due(monotonic())
+                if left == 0.0:
+                    self._wake_at = _NEVER
+                    return self._buffer.take(monotonic())
                 if left is None and self._closed:
                     return None
-                self._work.wait(left)
-            return self._buffer.take(monotonic())
+                self._wake_at = 1 if left is None else self._buffer.size - self._buffer.pending
+                if len(self._inbox) < self._wake_at:
+                    self._work.wait(left)
