@@ -424,6 +424,7 @@ class AsyncDatabase:
                 sessions=self._sync_session,
                 engine=self.engine.sync_engine,
                 runtime=Tasks,
+                most=self.config.pool.max_pool_size,
             )
         )
 

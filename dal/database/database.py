@@ -567,7 +567,7 @@ class Database:
             by: What it is cut by: a column or expression, or, for physical ranges, a class or table (by default the first).
             split: "range" of the key, evened by statistics; "hash" of it, which keeps equal keys together; "physical", where
                 the rows lie. By default ranges where `by` is a column, else physical.
-            workers: Threads or processes, and connections; processes need one more. The pool's size is a limit too.
+            workers: Threads or processes, and connections, `max_pool_size` of them at most; processes need one more.
             parts: How many to aim at; by default 8 a worker, and one a worker for a hash.
             processes: Give each worker a process: for functions that hold the interpreter, found there by their name.
             ordered: Give results in the order of the parts, rather than as they come.
@@ -579,6 +579,7 @@ class Database:
 
         Raises:
             UsageError: The statement cannot be cut: it has a limit, locks rows, or groups by something else.
+            ConfigError: `workers` or `parts` is below 1.
         """
         from dal.parallel.parallel import Parallel, described
         from dal.parallel.runtime import Threads
@@ -597,6 +598,7 @@ class Database:
                 sessions=self.session,
                 engine=self.engine,
                 runtime=Threads,
+                most=self.config.pool.max_pool_size,
             )
         )
 

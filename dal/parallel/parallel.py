@@ -63,7 +63,7 @@ class Parallel(Generic[T]):
             The results, one a part.
 
         Raises:
-            UsageError: With `processes=True`, a function that another process cannot import.
+            UsageError: It is no function, or with `processes=True` one that another process cannot import.
         """
         return ParallelResults(self._with(work, work), flat=False)
 
@@ -77,7 +77,7 @@ class Parallel(Generic[T]):
             The results, one a row.
 
         Raises:
-            UsageError: With `processes=True`, a function that another process cannot import.
+            UsageError: It is no function, or with `processes=True` one that another process cannot import.
         """
         return ParallelResults(self._with(work, partial(each_row, work)), flat=True)
 
@@ -93,6 +93,8 @@ class Parallel(Generic[T]):
         return self.rows().write(target)
 
     def _with(self, given: Callable[..., Any], work: Callable[..., Any]) -> Task:
+        if not callable(given):
+            raise UsageError(f"{given!r} is no function", hint=".map(len), or .rows() for the rows as they are")
         self.task.runtime().check(given)
         if self.task.processes:
             check_portable(given, what="processes=True")
@@ -117,6 +119,7 @@ def described(
     sessions: Callable[[], Session],
     engine: Engine,
     runtime: Callable[[], Runtime],
+    most: int,
 ) -> Task:
     """Check what a caller said.
 
@@ -124,7 +127,7 @@ def described(
         statement: A `select()`.
         by: What it is cut by.
         split: How; by default ranges of `by`, or physical ranges where `by` is a class, a table, or missing.
-        workers: How many.
+        workers: How many; more than `most` are as many as that.
         parts: How many parts to aim at.
         processes: Whether each worker has a process.
         ordered: Whether results come in the order of the parts.
@@ -132,14 +135,19 @@ def described(
         sessions: Makes a session.
         engine: The database's engine.
         runtime: Makes what a run runs on.
+        most: What the pool gives, in connections.
 
     Returns:
         What is to be done.
 
     Raises:
-        UsageError: The statement cannot be cut like that.
+        UsageError: The statement cannot be cut like that, or an argument is nothing of its kind.
         ConfigError: A number is below 1.
     """
+    if workers is None:
+        raise UsageError("workers=None says nothing", hint="leave it out for 4 workers, or write a whole number from 1")
+    if progress is not None and not callable(progress):
+        raise UsageError(f"progress={progress!r} is no function", hint="progress=print")
     chosen: Split = split or ("physical" if by is None or not is_key(by) else "range")
     if by is None and chosen != "physical":
         raise UsageError(f"split={split!r} needs a key", hint="by=Flight.id")
@@ -149,6 +157,7 @@ def described(
             raise ConfigError(f"{name}: {number!r} is no number of {name}", hint="write a whole number from 1")
     if processes:
         check_portable(Compiled(statement).columns, what="processes=True, the types of the columns")
+    workers = min(workers, most)
     goal = parts or (workers if chosen == "hash" else workers * _PARTS_PER_WORKER)
     return Task(
         statement=statement,

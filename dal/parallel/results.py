@@ -50,9 +50,11 @@ class ParallelResults(Generic[R]):
             What `merge` returned last.
 
         Raises:
-            UsageError: There is nothing to fold and nothing to begin with.
+            UsageError: It is no function, or there is nothing to fold and nothing to begin with.
             PartFailed: A part failed.
         """
+        if not callable(merge):
+            raise UsageError(f"{merge!r} is no function", hint=".reduce(int.__add__), or .list() for all results")
         folded = initial
         for result in self:
             folded = result if folded is UNSET else merge(folded, result)

@@ -13,7 +13,7 @@ from sqlalchemy import Integer, MetaData, Select, Table, column, func, select, t
 from sqlalchemy.engine import URL
 from sqlalchemy.orm import aliased
 
-from dal import ConfigError, Database, PoolConfig, UsageError
+from dal import AsyncDatabase, ConfigError, Database, PoolConfig, UsageError
 from dal.parallel.physical import even
 from dal.testing import Server, count_statements
 from tests.parallel.tables import SALES, Sale, Shop, count
@@ -171,6 +171,25 @@ def test_a_view_has_no_blocks(big: Database) -> None:
 def test_bad_numbers(sales_url: URL, name: str, value: Any) -> None:
     with Database(sales_url) as db, pytest.raises(ConfigError, match=f"{name}: {value!r}"):
         db.parallel(select(Sale), by=Sale.id, **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("options", "said"), [({"workers": None}, "workers=None says nothing"), ({"progress": 5}, "progress=5 is no function")]
+)
+@pytest.mark.parametrize("kind", [Database, AsyncDatabase])
+def test_what_is_nothing_of_its_kind_is_told_at_the_call(kind: Any, options: Any, said: str) -> None:
+    with pytest.raises(UsageError, match=said) as raised:
+        kind("sqlite://").parallel(select(Sale), by=Sale.id, **options)
+    assert raised.value.hint
+
+
+def test_no_function_is_told_at_the_call() -> None:
+    nothing: Any = None
+    with Database("sqlite://") as db:
+        scan = db.parallel(select(Sale), by=Sale.id)
+        for call in (scan.map, scan.map_rows, scan.rows().reduce):
+            with pytest.raises(UsageError, match="None is no function"):
+                call(nothing)
 
 
 @given(sizes=st.lists(st.integers(0, 5000), min_size=1, max_size=8), parts=st.integers(1, 40))

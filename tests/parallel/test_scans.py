@@ -18,6 +18,7 @@ from dal import AsyncDatabase, Database, PoolConfig, UsageError, batched, eager,
 from dal.errors import NotLoaded, PartFailed
 from dal.parallel import Part, Progress
 from tests.database.doors import Door
+from tests.parallel.conftest import POOL
 from tests.parallel.tables import SALES, SHOPS, TOTAL, Colour, Sale, Shop, amounts, count, shown, where
 
 CUTS: dict[str, dict[str, Any]] = {
@@ -175,3 +176,20 @@ def test_an_empty_table_is_one_empty_part(dal_database: URL, opened: Callable[..
 
 def test_a_part_says_what_it_is() -> None:
     assert str(Part(2, 8, "flights.id > 100 and <= 200")) == "part 2 of 8 (flights.id > 100 and <= 200)"
+
+
+def test_there_are_no_more_workers_than_the_pool_has_connections(db: Database) -> None:
+    def at_work(rows: list[Any]) -> int:
+        return sum(thread.name == "dal-parallel" for thread in threading.enumerate())
+
+    scan = db.parallel(select(Sale), by=Sale.id, workers=10**6, parts=40).map(at_work)
+    assert 1 <= scan.reduce(max) <= POOL.max_pool_size
+
+
+async def test_there_are_no_more_tasks_than_the_pool_has_connections(sales_url: URL) -> None:
+    async def at_work(rows: list[Any]) -> int:
+        return sum(task.get_name() == "dal-parallel" for task in asyncio.all_tasks())
+
+    async with AsyncDatabase(sales_url, pool=POOL) as db:
+        scan = db.parallel(select(Sale), by=Sale.id, workers=10**6, parts=40).map(at_work)
+        assert 1 <= await scan.reduce(max) <= POOL.max_pool_size
