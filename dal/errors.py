@@ -166,7 +166,7 @@ class PartFailed(DalError):
 
     Args:
         message: Which part, and the error.
-        hint: What to check.
+        hint: What to check: the hint of the error itself, where it has one.
         part: The part, with its number and its bounds.
     """
 
@@ -180,7 +180,7 @@ class StageFailed(DalError):
 
     Args:
         message: Which stage, at which item, and the error.
-        hint: What to check.
+        hint: What to check: the hint of the error itself, where it has one.
         stage: The stage's name.
         item: What it was at; None where that was no single item.
         report: The report of the run up to there.

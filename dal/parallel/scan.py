@@ -18,7 +18,7 @@ from time import monotonic
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Select
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from dal import deadlines
@@ -241,6 +241,14 @@ def _failed(part: Part, error: BaseException) -> PartFailed:
     said = str(error).strip().splitlines()
     return PartFailed(
         f"{part} failed, and with it the scan: {type(error).__name__}{': ' + said[0] if said else ''}",
-        hint=getattr(error, "hint", ""),
+        hint=getattr(error, "hint", "") or _hint(error),
         part=part,
+    )
+
+
+def _hint(error: BaseException) -> str:
+    if isinstance(error, DBAPIError):
+        return "run the statement in a session, narrowed to this part by where(...); `__cause__` is the server's error"
+    return (
+        "call the function with the rows of this part, from a session; `__cause__` is its error, with the line that raised it"
     )

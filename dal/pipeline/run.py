@@ -31,6 +31,8 @@ _log = logging.getLogger("dal.pipeline")
 
 _AHEAD = 4
 _SHORT, _GRACE = 1.0, 10.0
+_AT_ITEM = 'look at `error.item`; run(on_error="reject") without max_rejected sets such items aside and goes on'
+_AT_STAGE = "`__cause__` is its error, with the line that raised it; `error.report` tells what is stored"
 
 
 class Run:
@@ -237,9 +239,8 @@ class Run:
             if self._failure is None and not self._given_up:
                 reason = "" if error is None else reason_of(error)
                 words = said if reason in said else f"{said}: {reason}" if said else reason
-                self._failure = StageFailed(
-                    f"the stage {stage!r} failed: {words}", hint=getattr(error, "hint", ""), stage=stage, item=item
-                )
+                hint = getattr(error, "hint", "") or (_AT_ITEM if said and stage != "source" else _AT_STAGE)
+                self._failure = StageFailed(f"the stage {stage!r} failed: {words}", hint=hint, stage=stage, item=item)
                 self._failure.__cause__ = error
         self._abort()
 
@@ -280,7 +281,8 @@ class Run:
                 except Exception as error:
                     raise StageFailed(
                         f"everything is stored, but what comes after failed: {reason_of(error)}",
-                        hint=getattr(error, "hint", ""),
+                        hint=getattr(error, "hint", "")
+                        or "do it again by itself: the run need not be; `__cause__` is its error",
                         stage=stage.name,
                         report=self.report(),
                     ) from error

@@ -55,6 +55,7 @@ def test_the_first_error_stops_all_and_is_told_with_its_part(door: Door, process
         door.call(call)
     assert isinstance(raised.value.__cause__, LookupError)
     assert raised.value.part.number >= 7
+    assert "call the function with the rows of this part" in raised.value.hint
     if processes:
         assert "fail_late" in raised.value.__cause__.__notes__[0]
 
@@ -63,6 +64,7 @@ def test_an_error_in_a_statement_is_told_with_its_part(db: Database) -> None:
     with pytest.raises(PartFailed, match="division by zero") as raised:
         db.parallel(select(1 / (Sale.id - 90_000 * 100)), by=Sale.id, workers=3, parts=6).rows().list()
     assert isinstance(raised.value.__cause__, DBAPIError)
+    assert "run the statement in a session" in raised.value.hint
     assert db.parallel(select(Sale), by=Sale.id).map(count).reduce(int.__add__) > 0
 
 

@@ -147,6 +147,7 @@ def test_a_store_that_fails_stops_everything_and_tells_what_was_stored(flow: Flo
     with pytest.raises(StageFailed, match="'store' failed: ConnectionError: the disk is full") as raised:
         run(flow(range(100_000)).transform(square).store(store, batch=50))
     assert raised.value.report.stored == 100
+    assert "`error.report` tells what is stored" in raised.value.hint
     assert f"{raised.value.report.read:,} items read, 100 stored" in raised.value.__notes__[0]
 
 
@@ -295,8 +296,9 @@ def test_a_dump_that_cannot_be_made_is_told_before_the_load(db: Database, tmp_pa
         Dump(db, tmp_path / "file", tables=[int])
     with pytest.raises(UsageError, match="is no index"):
         BuildIndexes(db, Index("nowhere"))
-    with pytest.raises(StageFailed, match="everything is stored, but what comes after failed: ZeroDivisionError"):
+    with pytest.raises(StageFailed, match="everything is stored, but what comes after failed: ZeroDivisionError") as raised:
         Pipeline(days(5)).store(stored, after=[lambda: 1 / 0]).run()
+    assert "do it again by itself" in raised.value.hint
     assert len(stored) == 5
 
 

@@ -205,6 +205,7 @@ def test_stop_at_the_first_or_after_so_many(flow: Flow) -> None:
     assert (raised.value.stage, raised.value.item) == ("validate", 50)
     assert isinstance(raised.value.__cause__, ValueError)
     assert not raised.value.report.complete
+    assert 'run(on_error="reject")' in raised.value.hint
     with pytest.raises(StageFailed, match="more than 20 items were rejected; the last one: ValueError: 70 is too much"):
         run(flow(range(3000)).validate(below_fifty, batch=10).store([].extend), max_rejected=20)
 

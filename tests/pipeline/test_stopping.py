@@ -48,6 +48,7 @@ def test_a_source_that_raises(flow: Flow) -> None:
     ) as raised:
         run(flow(source()).transform(square).store(stored))
     assert raised.value.report.read == 500
+    assert "`__cause__` is its error" in raised.value.hint
     assert raised.value.report.stored == len(stored)
 
 
