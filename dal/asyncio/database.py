@@ -21,7 +21,8 @@ from dal.asyncio._bridge import run_sync, wait
 from dal.asyncio.engines import make_async_engine
 from dal.asyncio.units import DOOR, AsyncUnit
 from dal.config import CursorConfig, DatabaseConfig, PoolConfig
-from dal.database.database import (
+from dal.database.engines import close_engine
+from dal.database.opening import (
     configured,
     embedded_server,
     given_options,
@@ -29,7 +30,6 @@ from dal.database.database import (
     known_to_sessions,
     merged_session_options,
 )
-from dal.database.engines import close_engine
 from dal.database.reads import retrying_session
 from dal.database.replica_plan import planned
 from dal.database.units import Isolation, Trying, describe
