@@ -29,6 +29,7 @@ _PASSING = (
     "could not create any TCP/IP sockets",
     'lock file "postmaster.pid" already exists',
 )
+_ORPHAN = "due to unexpected postmaster exit"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +117,7 @@ class Service:
             if wait_until(lambda: self._is_ready() or not self.is_watched(), timeout=_START_TIMEOUT) and self._is_ready():
                 return True
             failure = self._complaint()
-            if started_here and not any(passing in failure for passing in _PASSING):
+            if started_here and not self._is_passing():
                 raise ServerError(f"the embedded server does not start: {failure}", hint=self._hint())
             return False
 
@@ -193,7 +194,9 @@ class Service:
             "place": place.fd,
             "state": state,
         }
-        with open(os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb") as log:
+        # The processes of a crashed server write to it until they are gone: each at the end, or it would have holes.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+        with open(os.open(self.log, flags, 0o600), "ab") as log:
             started = subprocess.Popen(
                 [sys.executable, "-I", "-S", watcher.__file__],
                 stdin=subprocess.PIPE,
@@ -223,7 +226,12 @@ class Service:
     def _hint(self) -> str:
         return "check the settings, and the space left in the temporary folder" if self.temporary else f"see {self.log}"
 
+    def _is_passing(self) -> bool:
+        """Tell whether it stumbled over what a crashed server leaves for a moment, whatever else that one said since."""
+        said = self.log.read_text(errors="replace")
+        return any(passing in said for passing in _PASSING)
+
     def _complaint(self) -> str:
-        lines = self.log.read_text(errors="replace").splitlines()
+        lines = [line for line in self.log.read_text(errors="replace").splitlines() if _ORPHAN not in line]
         told = [line for line in lines if "FATAL:" in line or "PANIC:" in line or line.startswith("postgres:")]
         return (told or lines or ["it left no message"])[-1].rpartition("FATAL:")[2].strip()

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
+import time
 from pathlib import Path
 
 import psycopg
@@ -121,6 +124,31 @@ def test_crash_recovers_with_a_stale_pid_file_and_what_was_committed(tmp_path: P
         server.start()
         assert ask(server.url(), "SELECT number FROM kept") == 7
         client.close()
+
+
+def test_crash_whose_processes_are_not_gone_yet(tmp_path: Path) -> None:
+    """They hold the shared memory, and tell of the crash in the log, while the next server already starts."""
+    with EmbeddedServer(tmp_path / "data") as server:
+        clients = [connect(server.url()) for _ in range(12)]
+        pids = [client.info.backend_pid for client in clients]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+
+        def go_on() -> None:
+            for pid in pids:
+                time.sleep(0.03)
+                os.kill(pid, signal.SIGCONT)
+
+        one_by_one = threading.Thread(target=go_on)
+        server.kill()
+        one_by_one.start()
+        try:
+            server.start()
+        finally:
+            one_by_one.join()
+        assert ask(server.url(), "SELECT 1") == 1
+        for client in clients:
+            client.close()
 
 
 def test_stopping_a_halted_temporary_server_removes_it() -> None:
