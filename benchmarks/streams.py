@@ -108,7 +108,7 @@ def decoding(db: Database) -> bool:
 
 def untouched(source: SlotSource) -> int:
     """Take what came and count it."""
-    wire: Any = source._wire
+    wire: Any = source._link.wire
     seen = 0
     while True:
         count, data = wire.conn.get_copy_data(1)

@@ -31,9 +31,7 @@ SERVER_KILLS = [1, pytest.param(10, marks=pytest.mark.soak)]
 
 def start(url: URL, *arguments: str) -> subprocess.Popen[bytes]:
     shown = url.render_as_string(hide_password=False)
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.streams.consumer", shown, *arguments], cwd=ROOT, stderr=subprocess.DEVNULL
-    )
+    return subprocess.Popen([sys.executable, "-m", "tests.streams.consumer", shown, *arguments], cwd=ROOT)
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
@@ -68,11 +66,12 @@ def orders(db: Database) -> Iterator[None]:
         thread.join()
 
 
-def alive(db: Database, name: str) -> None:
-    """Wait until the stream is read."""
+def alive(db: Database, name: str, reader: subprocess.Popen[bytes] | None = None) -> None:
+    """Wait until the stream is read; a reader that has ended never will: what it said is in the captured stderr."""
     active = text("SELECT count(*) FROM pg_replication_slots WHERE active AND slot_name LIKE :name")
     with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        until(lambda: connection.scalar(active, {"name": f"dal_%_{name}"}))
+        until(lambda: _ended(reader) or connection.scalar(active, {"name": f"dal_%_{name}"}), seconds=60)
+    assert not _ended(reader)
 
 
 def kinds(db: Database) -> Counter[tuple[int, str]]:
@@ -107,7 +106,7 @@ def test_consumers_that_are_killed(db: Database, url: URL, tmp_path: Path, kills
     with orders(db):
         for _ in range(kills):
             process = start(url, str(path))
-            alive(db, "loop")
+            alive(db, "loop", process)
             time.sleep(pause.uniform(0.0, 0.5))
             kill(process)
     wanted = kinds(db)
@@ -134,8 +133,8 @@ def test_consumers_that_are_killed(db: Database, url: URL, tmp_path: Path, kills
 @pytest.mark.parametrize(("how", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, -signal.SIGINT)])
 def test_a_program_that_is_told_to_stop(db: Database, url: URL, how: signal.Signals, code: int) -> None:
     process = start(url)
-    alive(db, "seen")
-    alive(db, "counted")
+    alive(db, "seen", process)
+    alive(db, "counted", process)
     until(lambda: _catches_sigterm(process.pid))
     process.send_signal(how)
     assert process.wait(20) == code
@@ -202,6 +201,10 @@ def test_a_server_that_is_stopped_is_not_held_up(tmp_path: Path) -> None:
         assert read == [1, 2]
         db.close()
         thread.join()
+
+
+def _ended(reader: subprocess.Popen[bytes] | None) -> bool:
+    return reader is not None and reader.poll() is not None
 
 
 def _catches_sigterm(pid: int) -> bool:
