@@ -45,6 +45,7 @@ def isolate(
     *,
     immediate: bool,
     rest: Callable[[Sequence[int]], Any] | None = None,
+    first: Refused | None = None,
 ) -> None:
     """Write all rows that can be written.
 
@@ -54,8 +55,11 @@ def isolate(
         reject: Called with the place of each row that cannot, and why. What it raises ends the call.
         immediate: Whether the table has constraints that would be checked at COMMIT only, where no row is named.
         rest: Called with the places of all rows that are left, once too many tries have failed.
+        first: What came of a try of the whole, where the caller has made one and taken it back.
     """
     ranges, failed = [(0, len(attempt))], 0
+    if first is not None:
+        ranges, failed = _cut(attempt, 0, len(attempt), first, reject), 1
     while ranges:
         if rest is not None and failed > _BUDGET:
             rest([index for start, stop in reversed(ranges) for index in range(start, stop)])
@@ -71,17 +75,23 @@ def isolate(
         except Refused as refused:
             wire.undo()
             failed += 1
-            bad = _bad_ones(attempt, start, stop, refused)
-            if not bad:
-                middle = (start + stop) // 2
-                ranges += [(middle, stop), (start, middle)]
-                continue
-            for index in bad:
-                reject(index, refused)
-            edges = [start - 1, *bad, stop]
-            ranges += [(one + 1, other) for one, other in reversed(list(pairwise(edges)))]
+            ranges += _cut(attempt, start, stop, refused, reject)
         else:
             wire.release()
+
+
+def _cut(
+    attempt: Attempt, start: int, stop: int, refused: Refused, reject: Callable[[int, Refused], Any]
+) -> list[tuple[int, int]]:
+    """Return the ranges that are left of one that was refused, the first of them last."""
+    bad = _bad_ones(attempt, start, stop, refused)
+    if not bad:
+        middle = (start + stop) // 2
+        return [(middle, stop), (start, middle)]
+    for index in bad:
+        reject(index, refused)
+    edges = [start - 1, *bad, stop]
+    return [(one + 1, other) for one, other in reversed(list(pairwise(edges)))]
 
 
 def _bad_ones(attempt: Attempt, start: int, stop: int, refused: Refused) -> Sequence[int]:

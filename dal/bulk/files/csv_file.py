@@ -14,7 +14,7 @@ from dal.bulk.files.source import BLOCK, Source
 from dal.bulk.target import Target
 from dal.errors import FileError
 
-__all__ = ["CsvFile", "Span"]
+__all__ = ["Ahead", "CsvFile", "Span"]
 
 _SAMPLE = 500
 
@@ -38,6 +38,29 @@ class Span:
         """The line that comes after."""
         lines = self.data.count(b"\n")
         return self.line + (lines if self.data.endswith(b"\n") else lines + 1)
+
+
+class Ahead(Iterator[Span]):
+    """Spans, of which the next one can be read before it is its turn: while the server is busy with the one before.
+
+    Args:
+        spans: The spans.
+    """
+
+    def __init__(self, spans: Iterator[Span]) -> None:
+        self._spans = spans
+        self._read: list[Span] = []
+
+    def read(self) -> None:
+        """Read the next one, unless it is read."""
+        if not self._read:
+            self._read += islice(self._spans, 1)
+
+    def __next__(self) -> Span:
+        self.read()
+        if not self._read:
+            raise StopIteration
+        return self._read.pop()
 
 
 class CsvFile:

@@ -20,7 +20,7 @@ from dal.bulk.checkpoint import Checkpoint, Place
 from dal.bulk.context import Context
 from dal.bulk.files.columnar import ArrowRows
 from dal.bulk.files.counts import Counts
-from dal.bulk.files.csv_file import CsvFile, Span
+from dal.bulk.files.csv_file import Ahead, CsvFile, Span
 from dal.bulk.files.header import refuse_missing
 from dal.bulk.files.loader import Loader
 from dal.bulk.files.options import LoadOptions
@@ -37,7 +37,7 @@ from dal.errors import RowError, UsageError
 __all__ = ["load"]
 
 _PART = 4 * BLOCK
-_ISOLATING = 2 * BLOCK
+_ISOLATING = 3 * BLOCK
 
 Loaders = Callable[[Connection, Session | None], Loader]
 
@@ -109,8 +109,9 @@ def _whole(source: Source, options: LoadOptions, scope: Scope, target: Target, l
                 _write_rows(lines, loader, options, counts)
                 _tell(tell, counts.progress(source))
         elif options.rejecting:
-            raw = _raw(opened, loader, options, counts)
-            for span in opened.csv.spans():
+            spans = Ahead(opened.csv.spans())
+            raw = _raw(opened, loader, options, counts, meanwhile=spans.read)
+            for span in spans:
                 _write_span(span, raw, counts)
                 _tell(tell, counts.progress(source))
         else:
@@ -205,7 +206,9 @@ def _parts(opened: _Opened, place: Place) -> Iterator[Span | Lines]:
     return opened.rows.parts(place.position, place.line)
 
 
-def _raw(opened: _Opened, loader: Loader, options: LoadOptions, counts: Counts) -> RawCopy:
+def _raw(
+    opened: _Opened, loader: Loader, options: LoadOptions, counts: Counts, meanwhile: Callable[[], object] = lambda: None
+) -> RawCopy:
     """Return the COPY of a file; where it meets too many bad rows, they are read and sifted by the writer of rows."""
     assert opened.csv is not None
     rows = opened.rows
@@ -217,7 +220,7 @@ def _raw(opened: _Opened, loader: Loader, options: LoadOptions, counts: Counts) 
 
     if not options.rejecting:
         return RawCopy(loader.context(), opened.csv)
-    return RawCopy(loader.context(), opened.csv, counts.reject, rest)
+    return RawCopy(loader.context(), opened.csv, counts.reject, rest, meanwhile)
 
 
 def _write_span(span: Span, raw: RawCopy, counts: Counts) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from itertools import accumulate
 from typing import Any
 
 from sqlalchemy import Column, Dialect, Enum
@@ -17,7 +16,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from dal.bulk.context import Context
 from dal.bulk.files.csv_file import CsvFile, Span
-from dal.bulk.files.records import lines_of
+from dal.bulk.files.records import line_starts
 from dal.bulk.isolate import isolate
 from dal.bulk.plan import ColumnPlan
 from dal.bulk.refusal import Refused, of_error
@@ -68,6 +67,7 @@ class RawCopy:
         file: The file.
         reject: Called with each row that is refused; where it is None, the first refusal ends the load.
         rest: Called with records, their lines and their positions, once so many were refused that COPY is no way any more.
+        meanwhile: Called when a span is sent, while the server is still busy with it.
     """
 
     def __init__(
@@ -76,8 +76,10 @@ class RawCopy:
         file: CsvFile,
         reject: Callable[[Rejected], None] | None = None,
         rest: Callable[[list[bytes], list[int], list[int]], None] | None = None,
+        meanwhile: Callable[[], object] = lambda: None,
     ) -> None:
         self._context, self.file, self.reject, self._rest = context, file, reject, rest
+        self._meanwhile = meanwhile
         self._names = [name for name in file.header.names if name is not None]
         self.plan: ColumnPlan = context.plan(self._names)
         self.statement = file.copy(context.table(), context.quoted(planned.column for planned in self.plan.columns))
@@ -101,10 +103,11 @@ class RawCopy:
             if self._context.facts().deferred:
                 wire.run("SET CONSTRAINTS ALL IMMEDIATE")
         except (Refused, DBAPIError) as error:
-            if not isinstance(error, Refused) and of_error(error, self.plan) is None:
+            refused = error if isinstance(error, Refused) else of_error(error, self.plan)
+            if refused is None:
                 raise
             wire.undo()
-            return self._isolated(span, position)
+            return self._isolated(span, position, refused)
         wire.release()
         return rows
 
@@ -117,6 +120,7 @@ class RawCopy:
         try:
             with self._context.wire.copy(self.statement) as copying:
                 send(copying, data)
+                self._meanwhile()
         except DBAPIError as error:
             refused = of_error(error, self.plan)
             if refused is None:
@@ -124,9 +128,10 @@ class RawCopy:
             raise refused from error
         return copying.rows
 
-    def _isolated(self, span: Span, position: int) -> int:
+    def _isolated(self, span: Span, position: int, first: Refused) -> int:
         attempt = _Records(self, self.file, self.file.records(span))
-        lines = list(accumulate((lines_of(record) for record in attempt.records), initial=span.line))
+        attempt.place(first, attempt.records, span.data)
+        lines = line_starts(attempt.records, span.data, span.line)
         elsewhere: set[int] = set()
 
         def reject(index: int, refused: Refused) -> None:
@@ -148,6 +153,7 @@ class RawCopy:
             reject,
             immediate=self._context.facts().deferred,
             rest=None if self._rest is None else rest,
+            first=first,
         )
         return len(attempt) - len(elsewhere)
 
@@ -181,13 +187,18 @@ class _Records:
     def write(self, start: int, stop: int) -> None:
         """Write a range of records."""
         part = self.records[start:stop]
+        data = b"".join(part)
         try:
-            self._raw.copied(b"".join(part))
+            self._raw.copied(data)
         except Refused as refused:
-            if refused.index is not None:
-                ends = list(accumulate(map(lines_of, part)))
-                refused.index = min(bisect_right(ends, refused.index), len(part) - 1)
+            self.place(refused, part, data)
             raise
+
+    def place(self, refused: Refused, part: Sequence[bytes], data: bytes) -> None:
+        """Turn the line that a refusal names into the place of a record among those sent."""
+        if refused.index is not None:
+            ends = line_starts(part, data)[1:]
+            refused.index = min(bisect_right(ends, refused.index), len(part) - 1)
 
     def matching(self, start: int, stop: int, key: tuple[Sequence[str], str]) -> Sequence[int]:
         """Return the records of a range that have a key, by the text the server shows of it."""
@@ -209,7 +220,8 @@ def send(copying: Copying, data: bytes) -> None:
 
     COPY takes a line of nothing but `\.` for the end of the data; in quotes it is a value.
     """
-    if _END_OF_DATA in data:
+    # One byte is looked for many times faster than two.
+    if b"\\" in data and _END_OF_DATA in data:
         lines = data.split(b"\n")
         data = b"\n".join(b'"\\."' + line[2:] if line.rstrip(b"\r") == _END_OF_DATA else line for line in lines)
     copying.write(data)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import accumulate
 
 from dal.errors import FileError
 
-__all__ = ["Fields", "Spans", "fields_of", "lines_of", "transcoded", "without"]
+__all__ = ["Fields", "Spans", "fields_of", "line_starts", "lines_of", "transcoded", "without"]
 
 Fields = Callable[[str], list[str | None]]
 """Cuts a record into its fields. One that holds the marker of NULL, and is not quoted, is None."""
@@ -190,3 +191,17 @@ class Spans:
 def lines_of(record: bytes) -> int:
     """Return how many lines of the file a record takes."""
     return max(1, record.count(b"\n"))
+
+
+def line_starts(records: Sequence[bytes], data: bytes, line: int = 0) -> Sequence[int]:
+    """Return the line that each record begins in, and the one after the last.
+
+    Args:
+        records: The records.
+        data: The same in one.
+        line: The line of the first.
+    """
+    if data.count(b"\n") + (not data.endswith(b"\n")) == len(records):
+        # Each has its own line: the usual thing, and nothing to be counted.
+        return range(line, line + len(records) + 1)
+    return list(accumulate(map(lines_of, records), initial=line))

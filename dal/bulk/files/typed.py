@@ -8,13 +8,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
 from typing import Any
 
 from dal.bulk.files.csv_file import CsvFile, Span
 from dal.bulk.files.header import Columns, known_names, plain
 from dal.bulk.files.reading import Exact, Read, Readers, is_text, reader_of
-from dal.bulk.files.records import Spans, lines_of, transcoded, without
+from dal.bulk.files.records import Spans, line_starts, transcoded, without
 from dal.bulk.files.source import Source
 from dal.bulk.files.validation import Validate, reads_text, validator_of
 from dal.bulk.result import Rejected
@@ -98,8 +97,8 @@ class CsvRows:
     def read(self, span: Span) -> Lines:
         """Return the rows of a span."""
         records = self._file.records(span)
-        lines = accumulate((lines_of(record) for record in records), initial=span.line)
-        return self.of_records(records, list(lines)[:-1], Lines(end=span.end, next_line=span.next_line))
+        lines = line_starts(records, span.data, span.line)
+        return self.of_records(records, lines[:-1], Lines(end=span.end, next_line=span.next_line))
 
     def of_records(self, given: Sequence[bytes], lines: Sequence[int], found: Lines) -> Lines:
         """Return the rows of records.
