@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.util import await_only, greenlet_spawn
 
 from dal import deadlines
+from dal._interrupts import interrupt
 from dal.database.units import Trying, describe
 from dal.errors import UsageError
 from dal.own_statements import ask
@@ -45,12 +46,21 @@ class Helpers(Protocol):
         """Wait until woken."""
         ...
 
+    def interrupt(self, driver: Any) -> None:
+        """Let the statement that a driver's connection is at be broken off, and hold up nobody."""
+        ...
+
+    def settle(self) -> None:
+        """Wait until what is to be broken off is."""
+        ...
+
 
 class Threads:
     """Helpers that are threads."""
 
     def __init__(self) -> None:
         self._done = threading.Event()
+        self._interrupts: list[threading.Thread] = []
 
     def start(self, work: Callable[[], None]) -> None:
         """Run something in a thread."""
@@ -64,6 +74,17 @@ class Threads:
         """Wait until woken."""
         self._done.wait()
 
+    def interrupt(self, driver: Any) -> None:
+        """Break a statement off, in a thread."""
+        thread = threading.Thread(target=interrupt, args=(driver,), name="dal-gather", daemon=True)
+        self._interrupts.append(thread)
+        thread.start()
+
+    def settle(self) -> None:
+        """Wait until what is to be broken off is."""
+        for thread in self._interrupts:
+            thread.join()
+
 
 class Tasks:
     """Helpers that are tasks of the running loop."""
@@ -71,6 +92,7 @@ class Tasks:
     def __init__(self) -> None:
         self._done = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._interrupts: list[asyncio.Task[None]] = []
 
     def start(self, work: Callable[[], None]) -> None:
         """Run something in a task."""
@@ -85,6 +107,17 @@ class Tasks:
     def wait(self) -> None:
         """Wait until woken."""
         await_only(self._done.wait())
+
+    def interrupt(self, driver: Any) -> None:
+        """Break a statement off, in a task."""
+        task = interrupt(driver)
+        if task is not None:
+            self._interrupts.append(task)
+
+    def settle(self) -> None:
+        """Wait until what is to be broken off is."""
+        if self._interrupts:
+            await_only(asyncio.wait(self._interrupts))
 
 
 class Gathering:
@@ -106,6 +139,7 @@ class Gathering:
         self._sessions, self._helpers = sessions, helpers
         self._most = min(most, len(statements))
         self._error: BaseException | None = None
+        self._at_work: list[Any] = []
         self._lock = threading.Lock()
         self._deadline = deadlines.current()
 
@@ -117,6 +151,9 @@ class Gathering:
 
         Returns:
             A list for each statement, in their order.
+
+        Raises:
+            BaseException: What the first that failed raised, or what the caller was interrupted by; the others are broken off.
         """
         connection = session.connection()
         if connection.dialect.name == "postgresql" and self._most > 1:
@@ -126,7 +163,10 @@ class Gathering:
         elif connection.dialect.name == "sqlite":
             ask(connection, "BEGIN")
         self._work(session)
-        self._helpers.wait()
+        try:
+            self._helpers.wait()
+        except BaseException as error:
+            self.stop(error)
         if self._error is not None:
             raise self._error
         # Committing expires what is still in the session.
@@ -145,18 +185,36 @@ class Gathering:
             # A helper that cannot begin leaves its share to the others; what fails in a statement is kept by _work.
             return
 
+    def stop(self, error: BaseException) -> None:
+        """Begin no more statements, break off those that run, and let the caller raise an error; from anywhere."""
+        with self._lock:
+            if self._error is None:
+                self._error = error
+                for driver in self._at_work:
+                    self._helpers.interrupt(driver)
+        self._helpers.done()
+
     def _work(self, session: Session) -> None:
+        driver = session.connection().connection.driver_connection
+        with self._lock:
+            self._at_work.append(driver)
+        try:
+            self._all_left(session)
+        except BaseException as error:
+            self.stop(error)
+        finally:
+            with self._lock:
+                self._at_work.remove(driver)
+            # The connection goes back to the pool: nothing may be broken off on it any more.
+            self._helpers.settle()
+
+    def _all_left(self, session: Session) -> None:
         while self._error is None:
             with self._lock:
                 if not self._todo:
                     return
                 number, statement = self._todo.popleft()
-            try:
-                self._results[number] = _all(session, statement)
-            except BaseException as error:
-                self._error = error
-                self._helpers.done()
-                return
+            self._results[number] = _all(session, statement)
             with self._lock:
                 self._left -= 1
                 finished = self._left == 0

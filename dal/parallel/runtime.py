@@ -15,11 +15,11 @@ import inspect
 import queue
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, Protocol
 
 from sqlalchemy.util import await_only, greenlet_spawn
 
+from dal._interrupts import interrupt
 from dal.errors import UsageError
 
 __all__ = ["Runtime", "Tasks", "Threads"]
@@ -113,10 +113,7 @@ class Threads:
         return not self._stopped
 
     def interrupt(self, driver: Any) -> None:
-        cancel = getattr(driver, "cancel_safe", None) or getattr(driver, "cancel", None)
-        if cancel is not None:
-            with suppress(Exception):
-                cancel()
+        interrupt(driver)
 
     def stop(self) -> None:
         self._stopped = True

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -11,10 +14,10 @@ import psycopg
 import pytest
 from sqlalchemy import ForeignKey, Select, func, select, text
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.exc import DataError, ProgrammingError
 from sqlalchemy.orm import DeclarativeBase, Mapped, joinedload, mapped_column, relationship
 
-from dal import Database, DeadlineExceeded, PoolConfig, UsageError
+from dal import AsyncDatabase, Database, DeadlineExceeded, PoolConfig, UsageError
 from dal.events import Retried
 from tests.database.doors import DOORS, Door, open_door
 
@@ -118,6 +121,59 @@ def test_an_error_of_one_is_the_error_of_all(db: Door) -> None:
     with pytest.raises(ProgrammingError, match="nowhere"):
         db.call(lambda database: database.gather(slow(0.01), select(text("1 FROM nowhere")), slow(0.01)))
     assert db.call(lambda database: database.gather(select(func.count())))[0] == [1]
+
+
+def test_an_error_of_one_breaks_off_the_others(db: Door, beside: Beside) -> None:
+    began = time.monotonic()
+    with pytest.raises(DataError, match="division by zero"):
+        db.call(lambda database: database.gather(slow(20), select(func.pg_sleep(0.3), 1 / func.length("")), slow(20)))
+    assert time.monotonic() - began < 10
+    assert soon(lambda: sleeping(beside) == 0)
+    assert db.call(lambda database: database.gather(slow(0), slow(0)))
+
+
+@pytest.mark.parametrize("statements", [2, 6])
+def test_ctrl_c_breaks_off_all(dal_database: URL, beside: Beside, statements: int) -> None:
+    def press() -> None:
+        soon(lambda: sleeping(beside) == 2)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with Database(dal_database, pool=PoolConfig(min_pool_size=1, max_pool_size=2)) as db:
+        presser = threading.Thread(target=press)
+        began = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            presser.start()
+            db.gather(*[slow(20)] * statements)
+        presser.join()
+        assert soon(lambda: sleeping(beside) == 0)
+        assert db.gather(slow(0), slow(0))
+    assert time.monotonic() - began < 10
+
+
+async def test_a_cancelled_task_breaks_off_all(dal_database: URL, beside: Beside) -> None:
+    async with AsyncDatabase(dal_database) as db:
+        task = asyncio.create_task(db.gather(slow(20), slow(20)))
+        assert await asyncio.to_thread(soon, lambda: sleeping(beside) == 2)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(task, 10)
+        assert await asyncio.to_thread(soon, lambda: sleeping(beside) == 0)
+        assert await db.gather(slow(0), slow(0))
+
+
+def sleeping(beside: Beside) -> int:
+    found = beside.execute(
+        "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND pid <> pg_backend_pid()"
+        " AND datname = current_database() AND query LIKE '%pg_sleep%'"
+    ).fetchone()
+    return int(found[0]) if found else 0
+
+
+def soon(met: Callable[[], bool], seconds: float = 10.0) -> bool:
+    until = time.monotonic() + seconds
+    while not met() and time.monotonic() < until:
+        time.sleep(0.02)
+    return met()
 
 
 def test_a_killed_helper_is_not_noticed(db: Door, beside: Beside) -> None:
