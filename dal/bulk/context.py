@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Column, Connection, Table
 
 from dal.bulk.catalog import TableFacts, facts_of
-from dal.bulk.plan import ColumnPlan, PlannedColumn, bind_of
+from dal.bulk.plan import ColumnPlan, PlannedColumn, bind_of, binds_of
 from dal.bulk.target import Target
 from dal.bulk.values import kind_of
 from dal.bulk.wire import Wire
@@ -100,4 +100,5 @@ class Context:
                 f"the table {table.fullname} in the database has no column {column.name}, which {self.target.name}.{name} is",
                 hint="migrate the database: dal migrate up",
             )
-        return PlannedColumn(name, column, facts, kind_of(facts, self.zone), bind_of(column, facts, self.connection.dialect))
+        bind = bind_of(column, facts, self.connection.dialect)
+        return PlannedColumn(name, column, facts, kind_of(facts, self.zone), bind, binds_of(column))

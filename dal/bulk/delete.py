@@ -5,6 +5,7 @@ DELETE FROM t USING unnest(%b::int8[]) AS s(k0) WHERE t.id = s.k0
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from dal.bulk.context import Context
 from dal.bulk.isolate import isolate
-from dal.bulk.keyed import without_keyless
+from dal.bulk.keyed import taken, without_keyless
 from dal.bulk.plan import BadValue, ColumnPlan
 from dal.bulk.refusal import Refused, of_bad_value, of_error
 from dal.bulk.rejecting import Rejecting
@@ -20,7 +21,10 @@ from dal.bulk.rows import Group
 from dal.bulk.tally import Tally
 from dal.errors import UsageError
 
-__all__ = ["delete", "scalars_as_tuples"]
+__all__ = ["SCALARS", "delete", "scalars_as_tuples"]
+
+SCALARS: frozenset[type] = frozenset({int, str, float, bytes, uuid.UUID})
+"""Types that are no rows, each by itself."""
 
 
 def scalars_as_tuples(keys: Iterable[Any]) -> Iterator[Any]:
@@ -51,10 +55,9 @@ def delete(context: Context, chunks: Iterator[list[Group]], key: tuple[str, ...]
             group = without_keyless(given, key, rejecting)
             if group is None:
                 continue
-            places = [group.names.index(name) for name in key]
-            first: dict[tuple[Any, ...], int] = {}
-            for index, row in enumerate(group.values):
-                first.setdefault(tuple(row[place] for place in places), index)
+            keys = taken(group.values, [group.names.index(name) for name in key])
+            # Of keys that come twice, the first counts.
+            first = dict(zip(reversed(keys), range(len(keys) - 1, -1, -1), strict=True))
             deleting = _Deleting(context, key, list(first))
             at, bad = list(first.values()), 0
 
@@ -66,6 +69,9 @@ def delete(context: Context, chunks: Iterator[list[Group]], key: tuple[str, ...]
             isolate(context.wire, deleting, reject, immediate=rejecting.isolates and context.facts().deferred)
             tally.deleted += deleting.deleted
             tally.missing += len(first) - bad - deleting.deleted
+
+
+_INTEGERS = {"int2", "int4", "int8"}
 
 
 class _Deleting:
@@ -114,5 +120,13 @@ def _statement(context: Context, at: int, key: Sequence[str]) -> str:
     return f"DELETE FROM {context.table(at)} AS dal_target USING unnest({arrays}) AS s({given}) WHERE {match}"
 
 
-def _arrays(values: Sequence[tuple[Any, ...]], plan: ColumnPlan) -> list[list[Any]]:
-    return [list(column) for column in zip(*values, strict=True)] if values else [[] for _ in plan.columns]
+def _arrays(values: Sequence[tuple[Any, ...]], plan: ColumnPlan) -> list[Any]:
+    columns = zip(*values, strict=True) if values else [()] * len(plan.columns)
+    return [_array(planned.kind.wire, column) for planned, column in zip(plan.columns, columns, strict=True)]
+
+
+def _array(wire: str, values: Sequence[Any]) -> Any:
+    # The text of many integers is made in a fraction of the time that psycopg takes for them one by one.
+    if wire in _INTEGERS and set(map(type, values)) == {int}:
+        return f"{{{','.join(map(str, values))}}}"
+    return list(values)

@@ -7,10 +7,9 @@ known before it is written, and nothing depends on the order in which a statemen
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
-from typing import Any
 
 from dal.bulk import apply
+from dal.bulk.ahead import TOGETHER, ahead, asks
 from dal.bulk.context import Context
 from dal.bulk.filling import allocated, filled, lacking
 from dal.bulk.isolate import isolate
@@ -26,11 +25,6 @@ from dal.bulk.stream import Stream, Taken
 from dal.bulk.tally import Tally
 
 __all__ = ["insert"]
-
-_TOGETHER = 40_000
-"""Rows in one COPY at most: they are held until it has ended, so that a bad one can be shown."""
-_AHEAD = 10
-"""Groups that are made ready before a COPY begins, where that takes more than looking at rows."""
 
 
 def insert(
@@ -63,30 +57,24 @@ def insert(
         for group in _ready(context, chunks, returning):
             write(group)
         return
-    stream, ready = Stream(context), _ready(context, chunks, returning)
-    # Whoever is asked for rows or values while a COPY is open must not want the connection: it would wait for ever.
-    alone = at_hand and returning is None and not _asks(context)
-    while groups := list(islice(ready, 1 if alone else _AHEAD)):
-        for group in groups:
-            if stream.groups and (stream.rows >= _TOGETHER or not stream.fits(group)):
-                _end(stream, tally, write, returning)
-            try:
-                if lacking(group, context.target, context.facts()) is None:
-                    stream.write(group)
-                else:
+    stream = Stream(context, lambda names: Destination(context.table(), context.plan(names)))
+    alone = at_hand and returning is None and not asks(context.target)
+    with stream:
+        for groups in ahead(_ready(context, chunks, returning), alone=alone):
+            for group in groups:
+                if stream.groups and (stream.rows >= TOGETHER or not stream.fits(group)):
                     _end(stream, tally, write, returning)
-                    write(group)
-            except Taken:
-                _again(stream, write)
-        if not alone:
-            _end(stream, tally, write, returning)
-    _end(stream, tally, write, returning)
-
-
-def _asks(context: Context) -> bool:
-    """Tell whether a default is asked of the database, or of a function."""
-    defaults: list[Any] = [column.default for column in context.target.columns.values() if column.default is not None]
-    return any(not default.is_scalar for default in defaults)
+                try:
+                    if lacking(group, context.target, context.facts()) is None:
+                        stream.write(group)
+                    else:
+                        _end(stream, tally, write, returning)
+                        write(group)
+                except Taken:
+                    _again(stream, write)
+            if not alone:
+                _end(stream, tally, write, returning)
+        _end(stream, tally, write, returning)
 
 
 def _ready(context: Context, chunks: Iterator[list[Group]], returning: Returning | None) -> Iterator[Group]:
@@ -143,8 +131,8 @@ def _write(context: Context, group: Group, tally: Tally, rejecting: Rejecting, r
 def _sift(context: Context, group: Group, rejecting: Rejecting, *, deferred: bool, bad: set[int], left: Sequence[int]) -> None:
     """Write rows by way of a staging table, inside which the server finds the bad ones."""
     before = len(rejecting.tally.rejected)
-    staging = Staging(context, rejecting, 1)
-    staging.send(group.names, group)
+    with Staging(context, rejecting, 1) as staging:
+        staging.send(group.names, group)
     parts = range(len(context.target.parts))
     for stage in staging:
 

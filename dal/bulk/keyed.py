@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
+from types import NoneType
 from typing import Any
 
 from dal.bulk.refusal import Refused
@@ -11,7 +13,7 @@ from dal.bulk.rejecting import Rejecting
 from dal.bulk.rows import Group
 from dal.bulk.target import Target
 
-__all__ = ["Keyed", "picked", "without_keyless"]
+__all__ = ["Keyed", "picked", "same_key", "taken", "without_keyless"]
 
 
 @dataclass(frozen=True)
@@ -41,10 +43,10 @@ class Keyed:
             seen: The position of each key that came before; added to.
             rejecting: Takes those that are too many, unless they are let pass.
         """
-        places = [group.names.index(name) for name in self.key]
+        keys = taken(group.values, [group.names.index(name) for name in self.key])
         kept: dict[tuple[Any, ...], int] = {}
-        for index, row in enumerate(group.values):
-            key = tuple(row[place] for place in places)
+        for index in range(len(keys)):
+            key = keys[index]
             if self.duplicates == "last":
                 kept[key] = index
             elif key not in seen:
@@ -73,6 +75,18 @@ def picked(group: Group, kept: Sequence[int]) -> Group:
     )
 
 
+def taken(rows: Iterable[Any], places: Sequence[int]) -> list[tuple[Any, ...]]:
+    """Return some values of each row.
+
+    Args:
+        rows: The rows.
+        places: Where the values are.
+    """
+    if len(places) == 1:
+        return list(zip(map(itemgetter(places[0]), rows)))
+    return list(map(itemgetter(*places), rows)) if places else [() for _ in rows]
+
+
 def without_keyless(group: Group, key: Sequence[str], rejecting: Rejecting) -> Group | None:
     """Return a group without the rows that have no key, or None where no row is left.
 
@@ -87,8 +101,15 @@ def without_keyless(group: Group, key: Sequence[str], rejecting: Rejecting) -> G
                 rejecting.lacks(group, index, name)
             return None
         place = group.names.index(name)
-        for index, row in enumerate(group.values):
-            if row[place] is None:
-                rejecting.lacks(group, index, name)
-        group = picked(group, [index for index, row in enumerate(group.values) if row[place] is not None])
-    return group if group.values else None
+        if _has_none(group, place):
+            for index, row in enumerate(group.values):
+                if row[place] is None:
+                    rejecting.lacks(group, index, name)
+            group = picked(group, [index for index, row in enumerate(group.values) if row[place] is not None])
+    return group if len(group.values) else None
+
+
+def _has_none(group: Group, place: int) -> bool:
+    if group.batch is not None:
+        return bool(group.batch.column(place).null_count)
+    return NoneType in map(type, map(itemgetter(place), group.values))

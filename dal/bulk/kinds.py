@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter, itemgetter
+from types import NoneType
 from typing import Any
 
 from sqlalchemy.orm.base import instance_dict, instance_state
@@ -14,6 +15,10 @@ from dal.bulk.target import Target
 from dal.errors import UsageError
 
 __all__ = ["Entities", "Kind", "Mappings", "Objects", "Tuples", "field_names", "known_name"]
+
+
+_STATE = {"_sa_instance_state"}
+_key_of, _session_of = attrgetter("key"), attrgetter("session_id")
 
 
 def known_name(target: Target, computed: frozenset[str], given: object, position: int) -> str:
@@ -84,9 +89,13 @@ class _Keyed(Kind):
 
     def by_keys(self, rows: list[Any], dicts: list[Any], positions: Sequence[int]) -> list[Group]:
         """Sort rows by the keys of their dicts."""
-        keys = dicts[0].keys()
-        if all(each.keys() == keys for each in dicts):
-            return [self._group(tuple(keys), rows, dicts, positions)]
+        keys = tuple(dicts[0])
+        if set(map(len, dicts)) == {len(keys)} and self.takes_all(dicts[0], self._shape(keys, positions[0])[0]):
+            try:
+                return [self._group(keys, rows, dicts, positions)]
+            except KeyError:
+                # As many keys, and others.
+                pass
         shapes: dict[frozenset[Any], list[int]] = {}
         for index, each in enumerate(dicts):
             shapes.setdefault(frozenset(each), []).append(index)
@@ -96,10 +105,17 @@ class _Keyed(Kind):
         ]
 
     def _group(self, keys: tuple[Any, ...], rows: list[Any], dicts: list[Any], positions: Sequence[int]) -> Group:
-        if keys not in self._shapes:
-            self._shapes[keys] = self.shape(keys, positions[0])
-        names, take = self._shapes[keys]
+        names, take = self._shape(keys, positions[0])
         return Group(names, positions, rows, list(map(take, dicts)))
+
+    def _shape(self, keys: tuple[Any, ...], position: int) -> tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]:
+        if keys not in self._shapes:
+            self._shapes[keys] = self.shape(keys, position)
+        return self._shapes[keys]
+
+    def takes_all(self, values: Any, names: tuple[str, ...]) -> bool:
+        """Tell whether taking values fails with a KeyError for a dict of as many keys that are not the same."""
+        raise NotImplementedError
 
     def shape(self, keys: tuple[Any, ...], position: int) -> tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]:
         """Return the attributes that keys mean, and what takes their values."""
@@ -113,6 +129,11 @@ class Mappings(_Keyed):
     def groups(self, rows: list[Any], positions: Sequence[int]) -> list[Group]:
         """Sort rows by shape."""
         return self.by_keys(rows, rows, positions)
+
+    def takes_all(self, values: Any, names: tuple[str, ...]) -> bool:
+        """Tell whether taking values fails with a KeyError for a dict of as many keys that are not the same."""
+        # Another mapping may make up what it has not.
+        return type(values) is dict
 
 
 class Entities(_Keyed):
@@ -133,6 +154,9 @@ class Entities(_Keyed):
         if self._fresh:
             self._refuse_known(rows, positions)
         dicts = list(map(instance_dict, rows))
+        found = self.by_keys(rows, dicts, positions)
+        if not any(self._has_none(group, name) for group in found for name in self._given_by_default):
+            return found
         for name in self._given_by_default:
             if any(each.get(name, self) is None for each in dicts):
                 dicts = [_without(each, name) if each.get(name, self) is None else each for each in dicts]
@@ -143,8 +167,20 @@ class Entities(_Keyed):
         names = tuple(key for key in keys if key in self._target.columns and key not in self._computed)
         return names, _taker(itemgetter, names)
 
+    def takes_all(self, values: Any, names: tuple[str, ...]) -> bool:
+        """Tell whether taking values fails with a KeyError for a dict of as many keys that are not the same."""
+        return values.keys() - names == _STATE
+
+    def _has_none(self, group: Group, name: str) -> bool:
+        if name not in group.names:
+            return False
+        return NoneType in map(type, map(itemgetter(group.names.index(name)), group.values))
+
     def _refuse_known(self, rows: list[Any], positions: Sequence[int]) -> None:
-        for index, state in enumerate(map(instance_state, rows)):
+        states = list(map(instance_state, rows))
+        if not any(map(_key_of, states)) and not any(map(_session_of, states)):
+            return
+        for index, state in enumerate(states):
             if state.key is not None or state.session_id is not None:
                 raise UsageError(
                     f"row {positions[index]} is an object that a session has loaded or will write itself",

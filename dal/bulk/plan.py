@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from types import NoneType
 from typing import Any
 
 from sqlalchemy import JSON, Boolean, Column, Dialect, LargeBinary, Null
@@ -18,7 +19,7 @@ from sqlalchemy.dialects import postgresql
 from dal.bulk.catalog import ColumnFacts
 from dal.bulk.values import ANY, Kind
 
-__all__ = ["BadValue", "ColumnPlan", "PlannedColumn", "bind_of"]
+__all__ = ["BadValue", "ColumnPlan", "PlannedColumn", "bind_of", "binds_of"]
 
 Convert = Callable[[Any], Any]
 
@@ -51,6 +52,7 @@ class PlannedColumn:
         facts: What the catalog says of it.
         kind: How its values are sent.
         bind: The mapping's bind processor, or None where values go as they are.
+        binds: The types of values it changes; None for all.
     """
 
     name: str
@@ -58,6 +60,7 @@ class PlannedColumn:
     facts: ColumnFacts
     kind: Kind
     bind: Convert | None = None
+    binds: frozenset[type] | None = None
 
     def converted(self, values: Sequence[Any]) -> Sequence[Any]:
         """Return values as psycopg takes them.
@@ -68,11 +71,12 @@ class PlannedColumn:
         Raises:
             BadValue: A value is not one of the column's.
         """
-        if self.bind is not None:
+        if self.bind is not None and (self.binds is None or not self.binds.isdisjoint(map(type, values))):
             values = self._each(values, self.bind)
         if self.kind.takes is ANY:
             return values
-        if not set(map(type, values)) <= self.kind.takes:
+        types = set(map(type, values))
+        if not types <= self.kind.takes and (self.kind.whole is None or not self.kind.whole(types, values)):
             values = self._each(values, self._turned)
         if self.kind.bounds is not None:
             self._check_bounds(values, *self.kind.bounds)
@@ -184,8 +188,14 @@ def bind_of(column: Column[Any], facts: ColumnFacts, dialect: Dialect) -> Conver
     return found
 
 
+def binds_of(column: Column[Any]) -> frozenset[type] | None:
+    """Return the types of values that `bind_of` has something to do with, or None for all."""
+    return _NULLS if type(column.type) in _PLAIN_JSON else None
+
+
 # psycopg encodes JSON by the column's type; only what is null needs a word. SQLAlchemy's processor would wrap each value.
 _PLAIN_JSON = frozenset({JSON, postgresql.JSON, postgresql.JSONB})
+_NULLS: frozenset[type] = frozenset({NoneType, Null, type(JSON.NULL)})
 
 
 def _json(value: Any) -> Any:

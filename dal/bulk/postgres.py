@@ -47,11 +47,11 @@ class Postgres:
 
     def upsert(self, chunks: Iterator[list[Group]], keyed: Keyed) -> None:
         """Insert rows, or update those that are there."""
-        upsert(self.context, chunks, keyed, self.tally, self.rejecting, self.back)
+        upsert(self.context, chunks, keyed, self.tally, self.rejecting, self.back, at_hand=self.at_hand)
 
     def update(self, chunks: Iterator[list[Group]], keyed: Keyed) -> None:
         """Update rows by their key."""
-        update(self.context, chunks, keyed, self.tally, self.rejecting, self.back)
+        update(self.context, chunks, keyed, self.tally, self.rejecting, self.back, at_hand=self.at_hand)
 
     def delete(self, chunks: Iterator[list[Group]], key: tuple[str, ...]) -> None:
         """Delete rows by their key."""

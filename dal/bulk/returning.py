@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Column, Connection, select, tuple_
 from sqlalchemy.orm import Session
 
+from dal.bulk.keyed import picked, taken
 from dal.bulk.rows import Group
 from dal.bulk.tally import Tally
 from dal.bulk.target import Target
@@ -47,21 +48,20 @@ class Returning:
             bad: Places of those that were not written.
             tally: Takes what comes back.
         """
-        kept = [index for index in range(len(group.values)) if index not in bad]
-        positions = [group.positions[index] for index in kept]
+        kept = picked(group, [index for index in range(len(group.values)) if index not in bad]) if bad else group
         places = _places(group.names, self.target.key)
         if places is None:
             raise UnsupportedError(
                 f"the rows of {self.target.name} cannot be told apart before they are written",
                 hint="give the primary key with the rows, or leave returning= out",
             )
-        keys = [tuple(group.values[index][place] for place in places) for index in kept]
+        keys = taken(kept.values, places)
         if self.names is not None and set(self.names) <= set(self.target.key):
             order = [self.target.key.index(name) for name in self.names]
-            tally.rows.update((position, tuple(key[at] for at in order)) for position, key in zip(positions, keys, strict=True))
+            tally.rows.update(zip(kept.positions, taken(keys, order), strict=True))
             return
         found = read_back(self, keys)
-        tally.rows.update((position, found(key)) for position, key in zip(positions, keys, strict=True))
+        tally.rows.update(zip(kept.positions, map(found, keys), strict=True))
 
     def take_by(self, group: Group, key: Sequence[str], bad: Collection[int], tally: Tally) -> None:
         """Take what is asked for of rows that are told apart by another key than the primary one.
@@ -73,7 +73,7 @@ class Returning:
             tally: Takes what comes back.
         """
         places = [group.names.index(name) for name in key]
-        keys = [tuple(row[place] for place in places) for row in group.values]
+        keys = taken(group.values, places)
         columns, primary = ([self.target.columns[name] for name in names] for names in (key, self.target.key))
         found: dict[tuple[Any, ...], tuple[Any, ...]] = {}
         for start in range(0, len(keys), _TOGETHER):

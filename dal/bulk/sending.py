@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 
 from dal.bulk.arrow import Lines, lines
 from dal.bulk.context import Context
+from dal.bulk.keyed import taken
 from dal.bulk.plan import BadValue, ColumnPlan
 from dal.bulk.refusal import of_bad_row, of_bad_value, of_error
 from dal.bulk.rows import Group
 from dal.bulk.wire import BadRow, Copying
 
-__all__ = ["Destination", "Sending", "copy_statement"]
+__all__ = ["Destination", "Sending", "copy_statement", "with_positions"]
 
 _BLOCK = 256 * 1024
 
@@ -36,6 +38,11 @@ class Destination:
     places: Sequence[int] | None = None
     leading: tuple[str, ...] = ()
 
+    @property
+    def wire(self) -> list[str]:
+        """Psycopg's names of the types of all columns."""
+        return ["int8"] * len(self.leading) + self.plan.wire
+
 
 def copy_statement(context: Context, destination: Destination, *, binary: bool) -> str:
     """Return the COPY for a destination."""
@@ -43,6 +50,11 @@ def copy_statement(context: Context, destination: Destination, *, binary: bool) 
     names = [*destination.leading, *context.quoted(planned.column for planned in plan.columns)]
     options = "(FORMAT binary)" if binary else "(FORMAT text)"
     return f"COPY {destination.table} ({', '.join(names)}) FROM STDIN {options}"
+
+
+def with_positions(positions: Sequence[int], rows: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Return rows with their positions before them."""
+    return [(position, *row) for position, row in zip(positions, rows, strict=True)]
 
 
 class Sending:
@@ -62,6 +74,7 @@ class Sending:
         self._group = group
         self._staged = staged
         self._lines: Lines | None = None
+        self._converted: dict[str, list[tuple[Any, ...]]] = {}
         if group.batch is not None and len(destinations) == 1:
             self._lines = lines(group, self.plan, leading=group.positions if staged else None)
 
@@ -98,19 +111,21 @@ class Sending:
 
     def _copy_rows(self, destination: Destination, start: int, stop: int) -> None:
         plan, places = destination.plan, destination.places
-        rows = self._group.values[start:stop] if stop - start < len(self) else self._group.values
-        rows = list(rows) if places is None else [tuple(row[place] for place in places) for row in rows]
-        try:
-            rows = plan.converted(rows)
-        except BadValue as error:
-            raise of_bad_value(error) from error
-        wire = plan.wire
+        rows = self._converted.get(destination.table)
+        if rows is not None:
+            rows = rows[start:stop]
+        else:
+            given = self._group.values[start:stop] if stop - start < len(self) else self._group.values
+            try:
+                rows = plan.converted(list(given) if places is None else taken(given, places))
+            except BadValue as error:
+                raise of_bad_value(error) from error
+            if len(rows) == len(self):
+                self._converted[destination.table] = rows
         if self._staged:
-            positions = self._group.positions[start:stop]
-            rows = [(position, *row) for position, row in zip(positions, rows, strict=True)]
-            wire = ["int8", *wire]
+            rows = with_positions(self._group.positions[start:stop], rows)
         try:
-            with self._copying(destination, wire, binary=plan.binary) as copying:
+            with self._copying(destination, destination.wire, binary=plan.binary) as copying:
                 copying.write_rows(rows)
         except BadRow as error:
             bad = rows[error.index]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 
 from dal.bulk import apply
+from dal.bulk.ahead import ahead, asks
 from dal.bulk.context import Context
 from dal.bulk.filling import filled, lacking
 from dal.bulk.keyed import Keyed, same_key, without_keyless
@@ -23,10 +25,18 @@ from dal.errors import UnsupportedError, UsageError
 __all__ = ["update", "upsert"]
 
 _KEPT = 4
+_TWICE = "21000"
 
 
 def upsert(
-    context: Context, chunks: Iterator[list[Group]], keyed: Keyed, tally: Tally, rejecting: Rejecting, back: Returning | None
+    context: Context,
+    chunks: Iterator[list[Group]],
+    keyed: Keyed,
+    tally: Tally,
+    rejecting: Rejecting,
+    back: Returning | None,
+    *,
+    at_hand: bool,
 ) -> None:
     """Insert rows, or update those that are there.
 
@@ -39,19 +49,11 @@ def upsert(
             f"{context.target.name} is kept in several tables, and an upsert writes one",
             hint="update() the rows that are there and insert() the others",
         )
-    staging = Staging(context, rejecting, _KEPT)
-    for groups in chunks:
-        for given in groups:
-            group = filled(given, context.target, context.connection)
-            lacks = lacking(group, context.target, context.facts())
-            if lacks is not None:
-                for index in range(len(group.values)):
-                    rejecting.lacks(group, index, lacks)
-            elif kept := without_keyless(group, keyed.key, rejecting):
-                staging.send(given.names, kept)
-    _refuse_duplicates(context, staging, keyed)
+    rows = _complete(context, chunks, keyed, rejecting)
+    staging = _staged(context, rejecting, rows, alone=at_hand and not asks(context.target))
+    checks = _checks_first(context, staging, keyed)
     for stage in staging:
-        fresh, changed = _upserted(context, stage, _applied(context, stage, keyed), staging, rejecting)
+        fresh, changed = _upserted(context, stage, _applied(context, stage, keyed), staging, rejecting, checks)
         tally.inserted += fresh
         tally.updated += changed
         tally.unchanged += stage.rows - fresh - changed
@@ -61,22 +63,28 @@ def upsert(
 
 
 def update(
-    context: Context, chunks: Iterator[list[Group]], keyed: Keyed, tally: Tally, rejecting: Rejecting, back: Returning | None
+    context: Context,
+    chunks: Iterator[list[Group]],
+    keyed: Keyed,
+    tally: Tally,
+    rejecting: Rejecting,
+    back: Returning | None,
+    *,
+    at_hand: bool,
 ) -> None:
     """Update rows by their key.
 
     Raises:
         RowError: A row cannot be written, and `rejecting` does not take it.
     """
-    staging = Staging(context, rejecting, _KEPT)
-    for groups in chunks:
-        for group in groups:
-            if kept := without_keyless(group, keyed.key, rejecting):
-                staging.send(group.names, kept)
-    _refuse_duplicates(context, staging, keyed)
+    kept = (without_keyless(group, keyed.key, rejecting) for groups in chunks for group in groups)
+    staging = _staged(context, rejecting, ((group.names, group) for group in kept if group is not None), alone=at_hand)
+    # A row of the table stands for one staged row where the key is the primary one, and the table is one.
+    unique = set(keyed.key) == set(context.target.key) and len(context.target.parts) == 1
+    checks = _checks_first(context, staging, keyed, counts_tell=unique)
     staging.analyze()
     for stage in staging:
-        changed = _updated(context, stage, _parts(context, stage, keyed), staging, rejecting)
+        changed = _updated(context, stage, _parts(context, stage, keyed), staging, rejecting, checks)
         tally.updated += changed
         if changed < stage.rows:
             found = _found(context, stage, keyed)
@@ -85,6 +93,68 @@ def update(
         if back is not None:
             _read_back(context, stage, keyed, back, tally)
     staging.drop()
+
+
+def _complete(
+    context: Context, chunks: Iterator[list[Group]], keyed: Keyed, rejecting: Rejecting
+) -> Iterator[tuple[tuple[str, ...], Group]]:
+    """Return the groups with all that Python gives them, and what they carried before."""
+    for groups in chunks:
+        for given in groups:
+            group = filled(given, context.target, context.connection)
+            lacks = lacking(group, context.target, context.facts())
+            if lacks is not None:
+                for index in range(len(group.values)):
+                    rejecting.lacks(group, index, lacks)
+            elif kept := without_keyless(group, keyed.key, rejecting):
+                yield given.names, kept
+
+
+def _staged(context: Context, rejecting: Rejecting, rows: Iterator[tuple[tuple[str, ...], Group]], *, alone: bool) -> Staging:
+    with Staging(context, rejecting, _KEPT) as staging:
+        for part in ahead(rows, alone=alone):
+            for carried, group in part:
+                staging.send(carried, group)
+            if not alone:
+                staging.settle()
+    return staging
+
+
+def _checks_first(context: Context, staging: Staging, keyed: Keyed, *, counts_tell: bool = True) -> _Unchecked | None:
+    """Refuse rows that share a key, or return what does it once the counts of a statement leave it open.
+
+    Of a key that comes twice, ON CONFLICT refuses to write both: only where some rows were left as they are, two of them may
+    have had one key. So the search for them, which sorts all rows, is seldom needed.
+    """
+    if keyed.duplicates != "error" or not len(staging):
+        return None
+    unchecked = _Unchecked(context, staging, keyed)
+    if counts_tell and len(staging) == 1:
+        return unchecked
+    unchecked.refuse(unchecked.find())
+    return None
+
+
+@dataclass(frozen=True)
+class _Unchecked:
+    """Staged rows of which some may share a key."""
+
+    context: Context
+    staging: Staging
+    keyed: Keyed
+
+    def find(self) -> list[tuple[Any, ...]]:
+        """Return the positions of rows that share a key, the first of each key in front."""
+        columns = self.context.quoted(self.context.target.columns[name] for name in self.keyed.key)
+        return self.context.wire.fetch(apply.duplicate_keys(columns, list(self.staging)))
+
+    def refuse(self, found: list[tuple[Any, ...]]) -> None:
+        """Refuse all of them but the first of each key."""
+        for ((first, *others),) in found:
+            for position in others:
+                stage = self.staging.holding(position)
+                self.staging.reject(stage, position, same_key(self.keyed.key, first))
+                self.staging.forget(stage, [position])
 
 
 def _parts(context: Context, stage: Stage, keyed: Keyed) -> list[apply.Applied]:
@@ -110,7 +180,7 @@ def _applied(context: Context, stage: Stage, keyed: Keyed) -> apply.Applied:
 
 
 def _upserted(
-    context: Context, stage: Stage, applied: apply.Applied, staging: Staging, rejecting: Rejecting
+    context: Context, stage: Stage, applied: apply.Applied, staging: Staging, rejecting: Rejecting, checks: _Unchecked | None
 ) -> tuple[int, int]:
     def at_once() -> tuple[int, int]:
         fresh, changed = context.wire.fetch(apply.counted_upsert(applied))[0]
@@ -120,7 +190,7 @@ def _upserted(
         return [apply.upsert_into_counts(applied, within)]
 
     try:
-        return _applied_or_sifted(context, stage, staging, rejecting, at_once, some)
+        return _applied_or_sifted(context, stage, staging, rejecting, checks, at_once, some)
     except DBAPIError as error:
         if getattr(error.orig, "sqlstate", None) != "42P10":
             raise
@@ -130,7 +200,14 @@ def _upserted(
         ) from error
 
 
-def _updated(context: Context, stage: Stage, parts: list[apply.Applied], staging: Staging, rejecting: Rejecting) -> int:
+def _updated(
+    context: Context,
+    stage: Stage,
+    parts: list[apply.Applied],
+    staging: Staging,
+    rejecting: Rejecting,
+    checks: _Unchecked | None,
+) -> int:
     def at_once() -> tuple[int, int]:
         changed = 0 if len(parts) == 1 else context.wire.fetch(apply.differing(parts))[0][0]
         for applied in parts:
@@ -142,7 +219,7 @@ def _updated(context: Context, stage: Stage, parts: list[apply.Applied], staging
         first, *others = [applied for applied in parts if applied.written]
         return [apply.update_into_counts(first, within), *(apply.update(applied, within) for applied in others)]
 
-    return _applied_or_sifted(context, stage, staging, rejecting, at_once, some)[1]
+    return _applied_or_sifted(context, stage, staging, rejecting, checks, at_once, some)[1]
 
 
 def _applied_or_sifted(
@@ -150,41 +227,43 @@ def _applied_or_sifted(
     stage: Stage,
     staging: Staging,
     rejecting: Rejecting,
+    checks: _Unchecked | None,
     at_once: Callable[[], tuple[int, int]],
     some: Callable[[str], list[str]],
 ) -> tuple[int, int]:
     """Write all staged rows by one statement; where one of them is refused, sift them."""
     wire, plan = context.wire, context.plan(stage.names)
     immediate = rejecting.isolates and any(context.facts(at).deferred for at in range(len(context.target.parts)))
-    wire.savepoint()
-    try:
-        done = at_once()
-        if immediate:
-            wire.run("SET CONSTRAINTS ALL IMMEDIATE")
-    except DBAPIError as error:
-        if of_error(error, plan) is None:
-            raise
-        wire.undo()
-    else:
-        wire.release()
-        return done
+    while True:
+        found = []
+        wire.savepoint()
+        try:
+            done = at_once()
+            if immediate:
+                wire.run("SET CONSTRAINTS ALL IMMEDIATE")
+        except DBAPIError as error:
+            twice = getattr(error.orig, "sqlstate", None) == _TWICE
+            if of_error(error, plan) is None and not (twice and checks):
+                raise
+            wire.undo()
+            if checks is None:
+                break
+            found = checks.find()
+        else:
+            if checks is not None and sum(done) < stage.rows:
+                found = checks.find()
+            if not found:
+                wire.release()
+                return done
+            wire.undo()
+        if checks is not None:
+            checks.refuse(found)
+        checks = None
     sifted = sift(wire, stage.name, some, plan, first_only=not rejecting.isolates, immediate=immediate)
     for position, refused in sifted.refused:
         staging.reject(stage, position, refused)
     staging.forget(stage, [position for position, _ in sifted.refused])
     return sifted.fresh, sifted.changed
-
-
-def _refuse_duplicates(context: Context, staging: Staging, keyed: Keyed) -> None:
-    if keyed.duplicates != "error" or not len(staging):
-        return
-    columns = context.quoted(context.target.columns[name] for name in keyed.key)
-    found = context.wire.fetch(apply.duplicate_keys(columns, list(staging)))
-    for ((first, *others),) in found:
-        for position in others:
-            stage = staging.holding(position)
-            staging.reject(stage, position, same_key(keyed.key, first))
-            staging.forget(stage, [position])
 
 
 def _found(context: Context, stage: Stage, keyed: Keyed) -> int:

@@ -10,13 +10,17 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from types import TracebackType
+from typing import Self
 
+from dal.bulk.ahead import TOGETHER
 from dal.bulk.context import Context
 from dal.bulk.isolate import isolate
 from dal.bulk.refusal import Refused
 from dal.bulk.rejecting import Rejecting
 from dal.bulk.rows import Group
 from dal.bulk.sending import Destination, Sending
+from dal.bulk.stream import Stream, Taken
 
 __all__ = ["POSITION", "Stage", "Staging"]
 
@@ -57,6 +61,17 @@ class Staging:
         self._rejecting = rejecting
         self._keep = keep
         self._stages: dict[tuple[str, ...], Stage] = {}
+        self._stream: Stream | None = None
+        self._streamed: Stage | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if error is None:
+            self.settle()
+        elif self._stream is not None:
+            self._stream.leave(error)
 
     def __iter__(self) -> Iterator[Stage]:
         return iter(self._stages.values())
@@ -75,10 +90,44 @@ class Staging:
             RowError: A row cannot be sent, and `rejecting` does not take it.
         """
         shape = tuple(sorted(carried))
+        if self._stream is not None and (self._stages.get(shape) is not self._streamed or self._stream.rows >= TOGETHER):
+            self.settle()
         if shape not in self._stages:
             self._stages[shape] = self._made(carried, group.names)
         stage = self._stages[shape]
-        ordered, plan = _ordered(group, stage.names), self._context.plan(stage.names)
+        if self._stream is None:
+            self._streamed, self._stream = stage, Stream(self._context, lambda names: self._destination(stage), staged=True)
+        stage.groups.append(group)
+        del stage.groups[: -self._keep]
+        try:
+            self._stream.write(_ordered(group, stage.names))
+        except Taken:
+            self._again(self._stream, stage)
+
+    def settle(self) -> None:
+        """End the COPY that is under way: before a statement is sent, and before the caller is asked for something.
+
+        Raises:
+            RowError: A row cannot be sent, and `rejecting` does not take it.
+        """
+        stream, stage = self._stream, self._streamed
+        self._stream = self._streamed = None
+        if stream is None or stage is None:
+            return
+        try:
+            stage.rows += sum(len(group.values) for group in stream.end())
+        except Taken:
+            self._again(stream, stage)
+
+    def _again(self, stream: Stream, stage: Stage) -> None:
+        for group in stream.forget():
+            self._isolated(stage, group)
+
+    def _destination(self, stage: Stage) -> Destination:
+        return Destination(stage.name, self._context.plan(stage.names), leading=(POSITION,))
+
+    def _isolated(self, stage: Stage, group: Group) -> None:
+        """Send what can be sent of a group in which a row was refused."""
         bad = 0
 
         def reject(index: int, refused: Refused) -> None:
@@ -86,12 +135,9 @@ class Staging:
             self._rejecting.reject(group, index, refused)
             bad += 1
 
-        destination = Destination(stage.name, plan, leading=(POSITION,))
-        sending = Sending(self._context, [destination], ordered, staged=True)
+        sending = Sending(self._context, [self._destination(stage)], group, staged=True)
         isolate(self._context.wire, sending, reject, immediate=False)
-        stage.rows += len(ordered.values) - bad
-        stage.groups.append(group)
-        del stage.groups[: -self._keep]
+        stage.rows += len(group.values) - bad
 
     def reject(self, stage: Stage, position: int, refused: Refused) -> None:
         """Reject a row that was staged.

@@ -11,9 +11,10 @@ import datetime as dt
 import json
 import math
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from operator import attrgetter
 from types import NoneType
 from typing import Any
 
@@ -36,6 +37,7 @@ class Kind:
         read: Turns text, such as a field of a CSV file, into a value.
         binary: Whether psycopg encodes it in binary form.
         bounds: The least and the greatest value, where psycopg would cut off what is beyond.
+        whole: Tells by the types of many values, and the values, that all go as they are, though `takes` does not say so.
     """
 
     wire: str
@@ -44,6 +46,7 @@ class Kind:
     read: Callable[[str], Any]
     binary: bool = True
     bounds: tuple[float, float] | None = None
+    whole: Callable[[set[type], Sequence[Any]], bool] | None = None
 
 
 def kind_of(facts: ColumnFacts, zone: dt.tzinfo) -> Kind:
@@ -108,8 +111,25 @@ def _zoned(name: str, zone: dt.tzinfo) -> Kind:
         found = aware(value)
         return found.astimezone(zone).replace(tzinfo=None)
 
-    turn = aware if name == "timestamptz" else naive
-    return Kind(name, frozenset({NoneType}), turn, turn)
+    if name == "timestamptz":
+        return Kind(name, frozenset({NoneType}), aware, aware, whole=_all_aware)
+    return Kind(name, frozenset({NoneType}), naive, naive, whole=_all_naive)
+
+
+def _all_aware(types: set[type], values: Sequence[Any]) -> bool:
+    return types <= _MOMENTS and None not in map(_zone, _present(types, values))
+
+
+def _all_naive(types: set[type], values: Sequence[Any]) -> bool:
+    return types <= _MOMENTS and set(map(_zone, _present(types, values))) <= {None}
+
+
+def _present(types: set[type], values: Sequence[Any]) -> Sequence[Any]:
+    return [value for value in values if value is not None] if NoneType in types else values
+
+
+_MOMENTS = {dt.datetime, NoneType}
+_zone = attrgetter("tzinfo")
 
 
 def _whole(value: Any) -> int:

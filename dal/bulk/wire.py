@@ -195,10 +195,12 @@ class _SyncCopying:
             self._copy.set_types(types)
 
     def write_rows(self, rows: list[Row]) -> None:
-        write, remaining = self._copy.write_row, iter(rows)
+        # As write_row() does it, with a call less for each row.
+        encoded, send, remaining = self._copy.formatter.write_row, self._copy.writer.write, iter(rows)
         try:
             for row in remaining:
-                write(row)
+                if block := encoded(row):
+                    send(block)
         except Exception as error:
             raise _bad_row(rows, remaining, error) from error
 
@@ -237,9 +239,10 @@ class _AsyncCopying:
         remaining = iter(rows)
 
         async def write(driver: Any) -> None:
-            write = self._copy.write_row
+            encoded, send = self._copy.formatter.write_row, self._copy.writer.write
             for row in remaining:
-                await write(row)
+                if block := encoded(row):
+                    await send(block)
 
         try:
             self._adapted.run_async(write)

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session, scoped_session
 from dal.bulk.arrow import is_arrow
 from dal.bulk.call import Call, OnError, readable_again, run
 from dal.bulk.catalog import TableFacts
-from dal.bulk.delete import scalars_as_tuples
+from dal.bulk.delete import SCALARS, scalars_as_tuples
 from dal.bulk.keyed import Keyed
 from dal.bulk.rejecting import checked_on_error
 from dal.bulk.result import BulkResult
@@ -373,4 +373,6 @@ class BulkWriter(Generic[T]):
 def _as_rows(keys: Iterable[Any]) -> Iterable[Any]:
     if is_arrow(keys):
         return keys
-    return list(scalars_as_tuples(keys)) if readable_again(keys) else scalars_as_tuples(keys)
+    if not readable_again(keys):
+        return scalars_as_tuples(keys)
+    return list(zip(keys, strict=True)) if set(map(type, keys)) <= SCALARS else list(scalars_as_tuples(keys))
