@@ -3,10 +3,10 @@ r"""BulkWriter beside what else writes rows: ratios of paired rounds in one run,
 Peers: `psql \copy` from a ready CSV file (where psql is found), psycopg's COPY by hand, SQLAlchemy's insertmanyvalues and
 add_all, asyncpg's copy_records_to_table, ADBC; for upsert, update and delete the same work done wholly inside the server, from
 a table that has the rows already, and SQLAlchemy's executemany.
-Run it with `python benchmarks/bulk.py [insert|ids|upsert|update|delete|rejects] [--rows=200000] [--rounds=5]`; it starts its
-own server. Each round goes through the variants in turn, in changing order, on a table emptied and a server checkpointed before
-each; a ratio is the median of the ratios of the rounds, and rows are counted after each. Higher is better. The slow peers get a
-twentieth of the rows. JSON is written by orjson, on both sides.
+Run it with `python benchmarks/bulk.py [insert|ids|upsert|update|delete|rejects|switch] [--rows=200000] [--rounds=5]`; it starts
+its own server. Each round goes through the variants in turn, in changing order, on a table emptied and a server checkpointed
+before each; a ratio is the median of the ratios of the rounds, and rows are counted after each. Higher is better. The slow
+peers get a twentieth of the rows. JSON is written by orjson, on both sides.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from dal import BulkWriter
+from dal.bulk import few
 from dal.embedded import EmbeddedServer
 
 SETTINGS = {"shared_buffers": "1GB", "max_wal_size": "8GB", "fsync": "on", "autovacuum": "off"}
@@ -419,6 +420,57 @@ def rejecting(bench: Bench) -> bool:
     return told(f'on_error="reject": {number:,} rows', taken, "clean", number, {"10 bad rows": 0.70})
 
 
+def switching(bench: Bench) -> bool:
+    """Print what both routes cost for few rows: where those of upserts cross, `dal.bulk.few` has its limit."""
+    bulk: BulkWriter[Any] = BulkWriter(_Database(bench.engine), Item)
+    numbers = [1, 10, 100, 500, 1_000, 1_900, 5_000, 10_000]
+    base = 100_000
+    bench.run("TRUNCATE bt")
+    psycopg_copy(bench, made(base))
+    bench.run("VACUUM ANALYZE bt")
+    kept = few.BELOW
+    types = ["int8", "text", "text", "numeric", "timestamptz", "text", "bool"]
+    arrays = ", ".join(f"%b::{each}[]" for each in types)
+    picked = ", ".join(f"{name}::jsonb" if name == "doc" else name for name in NAMES)
+    by_hand = f"INSERT INTO bt ({', '.join(NAMES)}) SELECT {picked} FROM unnest({arrays}) AS a({', '.join(NAMES)})"
+
+    def one_statement(rows: list[tuple[Any, ...]]) -> None:
+        with bench.engine.begin() as connection:
+            columns = [list(column) for column in zip(*rows, strict=True)]
+            columns[5] = [orjson.dumps(each).decode() for each in columns[5]]
+            driver: Any = connection.connection.driver_connection
+            driver.execute("SAVEPOINT one")
+            driver.execute(by_hand, columns)
+            driver.execute("RELEASE one")
+
+    def once(kind: str, number: int, start: int) -> Callable[[], Any]:
+        if kind == "insert":
+            rows = made(number, start)
+            return (lambda: bulk.insert(rows, columns=COLUMNS)) if not few.BELOW else lambda: one_statement(rows)
+        # Half of them are there.
+        rows = [(*row[:1], f"{row[1]} {start}", *row[2:]) for row in (*made(number // 2), *made(number - number // 2, start))]
+        return lambda: bulk.upsert(rows, key=[Item.email], columns=COLUMNS)
+
+    print(f"\nswitch: ms for a call by one statement (inserts: psycopg by hand) and by COPY, in a table of {base:,} rows")
+    print(f"  {'rows':>7}", end="")
+    print("".join(f"{f'{kind}, {route}':>16}" for kind in ("insert", "upsert") for route in ("one", "COPY")))
+    start = base
+    for number in numbers:
+        taken: dict[tuple[str, int], list[float]] = {}
+        for _ in range(max(bench.rounds, min(40, 2_000 // number))):
+            for kind in ("insert", "upsert"):
+                for below in (1_000_000, 0):
+                    few.BELOW = below
+                    work = once(kind, number, start)
+                    start += number
+                    started = time.perf_counter()
+                    work()
+                    taken.setdefault((kind, below), []).append(time.perf_counter() - started)
+        print(f"  {number:7,}" + "".join(f"{statistics.median(times) * 1000:16.2f}" for times in taken.values()))
+    few.BELOW = kept
+    return True
+
+
 class _Database:
     """An engine with the two methods that a writer needs, and orjson for JSON, which its peers have too."""
 
@@ -447,6 +499,7 @@ SECTIONS: dict[str, Callable[[Bench], bool]] = {
     "update": updating,
     "delete": deleting,
     "rejects": rejecting,
+    "switch": switching,
 }
 
 

@@ -95,12 +95,19 @@ def upsert(applied: Applied, within: str = "") -> str:
     return f"{head} DO UPDATE SET {', '.join(sets)} WHERE {compared}"
 
 
-def counted_upsert(applied: Applied, within: str = "") -> str:
-    """Return an upsert that tells how many rows are new and how many were changed."""
-    return (
-        f"WITH written AS ({upsert(applied, within)} RETURNING (xmax = 0) AS fresh) "
-        "SELECT count(*) FILTER (WHERE fresh), count(*) FILTER (WHERE NOT fresh) FROM written"
-    )
+def counted_upsert(applied: Applied, given: str = "") -> str:
+    """Return an upsert that tells how many rows are new, how many were changed, and how many keys came more than once.
+
+    Args:
+        applied: What it is made of.
+        given: The rows as a SELECT, where they are no staging table; only then keys are counted.
+    """
+    written, counts = _counting(applied, "")
+    if not given:
+        return f"WITH {written} {counts}, 0 FROM written"
+    key = ", ".join(applied.columns(applied.key))
+    twice = f"(SELECT count(*) FROM (SELECT FROM {applied.stage.name} GROUP BY {key} HAVING count(*) > 1) AS t)"
+    return f"WITH {applied.stage.name} AS MATERIALIZED ({given}), {written} {counts}, {twice} FROM written"
 
 
 def insert(applied: Applied, within: str = "") -> str:
@@ -117,10 +124,24 @@ def insert(applied: Applied, within: str = "") -> str:
 
 def upsert_into_counts(applied: Applied, within: str) -> str:
     """Return an upsert that adds to `dal_counts`."""
-    return (
-        f"WITH written AS ({upsert(applied, within)} RETURNING (xmax = 0) AS fresh) INSERT INTO dal_counts "
-        "SELECT count(*) FILTER (WHERE fresh), count(*) FILTER (WHERE NOT fresh) FROM written"
-    )
+    written, counts = _counting(applied, within)
+    return f"WITH {written} INSERT INTO dal_counts {counts} FROM written"
+
+
+def _counting(applied: Applied, within: str) -> tuple[str, str]:
+    """Return an upsert called "written", and what counts in it the new rows and the changed.
+
+    A new row has no xmax. Rows of a partition of its own form have none to show, before PostgreSQL 18 at least: there a row is
+    new if the table, which the statement sees as it was before, has none with its key.
+    """
+    told, fresh = "(xmax = 0) AS fresh", "fresh"
+    if applied.context.facts().partitioned:
+        key = applied.columns(applied.key)
+        told = ", ".join(f"dal_target.{name}" for name in key)
+        same = " AND ".join(f"dal_before.{name} = written.{name}" for name in key)
+        fresh = f"(NOT EXISTS (SELECT FROM {applied.context.table()} AS dal_before WHERE {same}))"
+    written = f"written AS ({upsert(applied, within)} RETURNING {told})"
+    return written, f"SELECT count(*) FILTER (WHERE {fresh}), count(*) FILTER (WHERE NOT {fresh})"
 
 
 def update_into_counts(applied: Applied, within: str) -> str:
@@ -201,5 +222,4 @@ def set_on_update(context: Context, written: Sequence[str], key: Sequence[str], 
 
 def _compiled(context: Context, column: Column[Any]) -> str:
     onupdate: Any = column.onupdate
-    compiled = onupdate.arg.compile(dialect=context.connection.dialect, compile_kwargs={"literal_binds": True})
-    return str(compiled).replace("%%", "%")
+    return str(onupdate.arg.compile(dialect=context.connection.dialect, compile_kwargs={"literal_binds": True}))

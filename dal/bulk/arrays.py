@@ -12,8 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
-from types import NoneType
 from typing import Any, Protocol
 
 from sqlalchemy import Column
@@ -23,23 +21,16 @@ from dal.bulk.context import Context
 from dal.bulk.filling import filled
 from dal.bulk.item_error import item_error
 from dal.bulk.keyed import Keyed
-from dal.bulk.plan import BadValue, ColumnPlan, PlannedColumn
+from dal.bulk.plan import BadValue, ColumnPlan
 from dal.bulk.refusal import of_bad_value
 from dal.bulk.rows import Group, Reader
 from dal.bulk.target import Target
+from dal.bulk.unnest import arrays_of, unnested
 from dal.errors import UnsupportedError
 
 __all__ = ["Arrays"]
 
 _ORDER = "dal_n"
-_JSONS = {"json", "jsonb"}
-_TEXT = {str, NoneType}
-_NUMBERS: dict[str, Callable[[Any], Any]] = {
-    **dict.fromkeys(("int2", "int4", "int8"), int),
-    **dict.fromkeys(("float4", "float8"), float),
-    "numeric": Decimal,
-    "bytea": bytes,
-}
 
 
 class Doing(Protocol):
@@ -128,10 +119,7 @@ class Arrays:
             rows = statement.plan.converted(list(group.values))
         except BadValue as error:
             raise item_error(of_bad_value(error), self._target, group.given[error.index]) from error
-        columns = zip(*rows, strict=True) if statement.plan.columns else [[None] * len(rows)]
-        planned: Sequence[PlannedColumn | None] = statement.plan.columns or [None]
-        driver = context.wire.driver
-        values = [_array(one, column, driver) for one, column in zip(planned, columns, strict=True)]
+        values = arrays_of(statement.plan, rows, context.wire.driver)
         # The order comes last, so that the values before it are those of the columns.
         for row in context.wire.fetch(statement.sql, values):
             found[group.positions[row[-1] - 1]] = statement.read(row) if statement.readers else row
@@ -206,15 +194,7 @@ class _Sql:
         )
 
     def _given(self, further: Sequence[str] = ()) -> str:
-        """Return the rows given, as a SELECT from arrays."""
-        arrays = [f"%b::{_array_type(planned)}" for planned in self._plan.columns] or ["%b::text[]"]
-        called = [f"c{at}" for at in range(len(arrays))]
-        picked = [
-            f"{name if not _as_text(planned) else f'{name}::{planned.facts.bare}'} AS {column}"
-            for name, planned, column in zip(called, self._plan.columns, self._names, strict=False)
-        ]
-        chosen = ", ".join([_ORDER, *further, *picked])
-        return f"SELECT {chosen} FROM unnest({', '.join(arrays)}) WITH ORDINALITY AS a({', '.join(called)}, {_ORDER})"
+        return unnested(self._plan, self._names, _ORDER, further)
 
     def _insert(self, names: str, rows: str, conflict: str = "") -> str:
         override = " OVERRIDING SYSTEM VALUE" if names else ""
@@ -253,42 +233,3 @@ class _Sql:
 
     def _columns(self, names: Sequence[str]) -> list[str]:
         return self._context.quoted(self._target.columns[name] for name in names)
-
-
-def _as_text(planned: PlannedColumn) -> bool:
-    """Tell whether values go as text: unnest would take an array of arrays apart, and psycopg guesses no type of a dict."""
-    kind = planned.kind
-    return planned.facts.element is not None or not kind.binary or planned.facts.kind == "e" or kind.wire in _JSONS
-
-
-def _array_type(planned: PlannedColumn) -> str:
-    return "text[]" if _as_text(planned) else f"{planned.kind.wire}[]"
-
-
-def _array(planned: PlannedColumn | None, values: Sequence[Any], driver: Any) -> list[Any]:
-    if planned is None or (set(map(type, values)) <= _TEXT and planned.kind.wire not in _JSONS):
-        return list(values)
-    if _as_text(planned):
-        return _literals(planned.kind.wire, values, driver)
-    one = _NUMBERS.get(planned.kind.wire)
-    # psycopg encodes an array by the type of one of its values.
-    if one is not None and len({*map(type, values)} - {NoneType}) > 1:
-        return [None if value is None else one(value) for value in values]
-    return list(values)
-
-
-def _literals(wire: str, values: Sequence[Any], driver: Any) -> list[str | None]:
-    """Return values as the server's input functions read them, by what psycopg makes of them on this connection."""
-    from psycopg.adapt import PyFormat, Transformer
-    from psycopg.types.json import Json, Jsonb
-
-    transformer = Transformer.from_context(driver)
-    found: list[str | None] = []
-    for value in values:
-        if value is None:
-            found.append(None)
-            continue
-        wrapped = Jsonb(value) if wire in _JSONS and not isinstance(value, (Json, Jsonb)) else value
-        dumped: Any = transformer.get_dumper(wrapped, PyFormat.TEXT).dump(wrapped)
-        found.append(None if dumped is None else bytes(dumped).decode())
-    return found

@@ -56,10 +56,12 @@ class TableFacts:
     Args:
         columns: Its columns by name.
         deferred: Whether it has constraints that may be checked as late as COMMIT.
+        partitioned: Whether it is kept in partitions.
     """
 
     columns: Mapping[str, ColumnFacts]
     deferred: bool
+    partitioned: bool
 
 
 _QUERY = """
@@ -89,7 +91,10 @@ LEFT JOIN pg_type e ON e.oid = t.typelem AND t.typcategory = 'A'
 LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 ORDER BY a.attnum
 """
-_DEFERRED = "SELECT EXISTS (SELECT FROM pg_constraint WHERE conrelid = %s::regclass AND condeferrable)"
+_TABLE = """
+SELECT EXISTS (SELECT FROM pg_constraint WHERE conrelid = c.oid AND condeferrable), c.relkind = 'p'
+FROM pg_class c WHERE c.oid = %s::regclass
+"""
 
 
 def facts_of(wire: Wire, table: str) -> TableFacts:
@@ -102,8 +107,9 @@ def facts_of(wire: Wire, table: str) -> TableFacts:
     Raises:
         UsageError: There is no such table.
     """
-    if wire.fetch("SELECT to_regclass(%s)", (table,))[0][0] is None:
-        raise UsageError(f"there is no table {table} in the database", hint="create it, or migrate: dal migrate up")
-    rows = wire.fetch(_QUERY, (table, table, table))
-    deferred = bool(wire.fetch(_DEFERRED, (table,))[0][0])
-    return TableFacts({row[0]: ColumnFacts(*row) for row in rows}, deferred)
+    name = table.replace("%%", "%")
+    if wire.fetch("SELECT to_regclass(%s)", (name,))[0][0] is None:
+        raise UsageError(f"there is no table {name} in the database", hint="create it, or migrate: dal migrate up")
+    rows = wire.fetch(_QUERY, (name, name, name))
+    deferred, partitioned = wire.fetch(_TABLE, (name,))[0]
+    return TableFacts({row[0]: ColumnFacts(*row) for row in rows}, deferred, partitioned)

@@ -69,7 +69,8 @@ def allocated(group: Group, target: Target, facts: TableFacts, wire: Wire) -> Gr
     for name in missing:
         default = facts.columns[target.columns[name].name].default
         if default is not None:
-            rows = wire.fetch(f"SELECT {default} FROM generate_series(1, %s)", (len(group.values),))
+            doubled = default.replace("%", "%%")
+            rows = wire.fetch(f"SELECT {doubled} FROM generate_series(1, %s)", (len(group.values),))
             group = _with(group, name, [row[0] for row in rows])
     return group
 

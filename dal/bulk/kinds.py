@@ -169,7 +169,7 @@ class Entities(_Keyed):
 
     def takes_all(self, values: Any, names: tuple[str, ...]) -> bool:
         """Tell whether taking values fails with a KeyError for a dict of as many keys that are not the same."""
-        return values.keys() - names == _STATE
+        return bool(values.keys() - names == _STATE)
 
     def _has_none(self, group: Group, name: str) -> bool:
         if name not in group.names:

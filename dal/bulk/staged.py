@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 
-from dal.bulk import apply
+from dal.bulk import apply, few
 from dal.bulk.ahead import ahead, asks
 from dal.bulk.context import Context
 from dal.bulk.filling import filled, lacking
@@ -50,6 +51,10 @@ def upsert(
             hint="update() the rows that are there and insert() the others",
         )
     rows = _complete(context, chunks, keyed, rejecting)
+    begun = list(islice(rows, 2))
+    if len(begun) == 1 and few.upsert(context, *begun[0], keyed, tally, back, isolates=rejecting.isolates):
+        return
+    rows = chain(begun, rows)
     staging = _staged(context, rejecting, rows, alone=at_hand and not asks(context.target))
     checks = _checks_first(context, staging, keyed)
     for stage in staging:
@@ -183,7 +188,7 @@ def _upserted(
     context: Context, stage: Stage, applied: apply.Applied, staging: Staging, rejecting: Rejecting, checks: _Unchecked | None
 ) -> tuple[int, int]:
     def at_once() -> tuple[int, int]:
-        fresh, changed = context.wire.fetch(apply.counted_upsert(applied))[0]
+        fresh, changed, _ = context.wire.fetch(apply.counted_upsert(applied))[0]
         return fresh, changed
 
     def some(within: str) -> list[str]:
@@ -234,36 +239,47 @@ def _applied_or_sifted(
     """Write all staged rows by one statement; where one of them is refused, sift them."""
     wire, plan = context.wire, context.plan(stage.names)
     immediate = rejecting.isolates and any(context.facts(at).deferred for at in range(len(context.target.parts)))
-    while True:
-        found = []
-        wire.savepoint()
-        try:
-            done = at_once()
-            if immediate:
-                wire.run("SET CONSTRAINTS ALL IMMEDIATE")
-        except DBAPIError as error:
-            twice = getattr(error.orig, "sqlstate", None) == _TWICE
-            if of_error(error, plan) is None and not (twice and checks):
-                raise
-            wire.undo()
-            if checks is None:
-                break
-            found = checks.find()
-        else:
-            if checks is not None and sum(done) < stage.rows:
-                found = checks.find()
-            if not found:
-                wire.release()
-                return done
-            wire.undo()
-        if checks is not None:
-            checks.refuse(found)
-        checks = None
+    done = _whole(context, stage, checks, at_once, immediate=immediate)
+    if done is not None:
+        return done
     sifted = sift(wire, stage.name, some, plan, first_only=not rejecting.isolates, immediate=immediate)
     for position, refused in sifted.refused:
         staging.reject(stage, position, refused)
     staging.forget(stage, [position for position, _ in sifted.refused])
     return sifted.fresh, sifted.changed
+
+
+def _whole(
+    context: Context,
+    stage: Stage,
+    checks: _Unchecked | None,
+    at_once: Callable[[], tuple[int, int]],
+    *,
+    immediate: bool,
+) -> tuple[int, int] | None:
+    """Write all staged rows by one statement, without those whose key another has; None where a row was refused."""
+    wire = context.wire
+    found = []
+    wire.savepoint()
+    try:
+        done = at_once()
+        if immediate:
+            wire.run("SET CONSTRAINTS ALL IMMEDIATE")
+    except DBAPIError as error:
+        twice = checks is not None and getattr(error.orig, "sqlstate", None) == _TWICE
+        if of_error(error, context.plan(stage.names)) is None and not twice:
+            raise
+    else:
+        if checks is not None and sum(done) < stage.rows:
+            found = checks.find()
+        if not found:
+            wire.release()
+            return done
+    wire.undo()
+    if checks is None:
+        return None
+    checks.refuse(found or checks.find())
+    return _whole(context, stage, None, at_once, immediate=immediate)
 
 
 def _found(context: Context, stage: Stage, keyed: Keyed) -> int:

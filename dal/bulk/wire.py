@@ -65,6 +65,8 @@ class Copying(Protocol):
 class Wire:
     """psycopg below a connection of SQLAlchemy's.
 
+    Statements have each percent sign doubled, as SQLAlchemy quotes names for psycopg, with parameters and without.
+
     Args:
         connection: The connection, in a transaction.
     """
@@ -82,7 +84,7 @@ class Wire:
             DBAPIError: It failed.
         """
         with self._cursor(statement) as cursor:
-            cursor.execute(statement, values)
+            cursor.execute(*_prepared(statement, values))
             return int(cursor.rowcount)
 
     def fetch(self, statement: str, values: Sequence[Any] | None = None) -> list[Row]:
@@ -92,7 +94,7 @@ class Wire:
             DBAPIError: It failed.
         """
         with self._cursor(statement) as cursor:
-            cursor.execute(statement, values)
+            cursor.execute(*_prepared(statement, values))
             return list(cursor.fetchall())
 
     @contextmanager
@@ -107,6 +109,7 @@ class Wire:
             DBAPIError: The server refused a row, or the connection was lost.
         """
         with self._cursor(statement) as cursor:
+            statement, _ = _prepared(statement, None)
             copying = _AsyncCopying(self._proxied, statement) if self._asyncio else _SyncCopying(cursor, statement)
             with copying as running:
                 running.expect(types)
@@ -173,6 +176,11 @@ class Wire:
         made: Any = DBAPIError.instance(statement, None, error, dbapi.Error, connection_invalidated=lost, dialect=dialect)
         found: DBAPIError = made
         return found
+
+
+def _prepared(statement: str, values: Sequence[Any] | None) -> tuple[str, Sequence[Any] | None]:
+    """Return what psycopg is given: it reads percent signs where there are parameters only."""
+    return (statement.replace("%%", "%") if values is None else statement), values
 
 
 class _SyncCopying:

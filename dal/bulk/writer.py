@@ -373,6 +373,7 @@ class BulkWriter(Generic[T]):
 def _as_rows(keys: Iterable[Any]) -> Iterable[Any]:
     if is_arrow(keys):
         return keys
+    rows = scalars_as_tuples(keys)
     if not readable_again(keys):
-        return scalars_as_tuples(keys)
-    return list(zip(keys, strict=True)) if set(map(type, keys)) <= SCALARS else list(scalars_as_tuples(keys))
+        return rows
+    return list(zip(keys, strict=True)) if set(map(type, keys)) <= SCALARS else list(rows)

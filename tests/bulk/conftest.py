@@ -53,6 +53,13 @@ def url(kind: str, request: pytest.FixtureRequest, tmp_path: Any) -> Iterator[UR
         yield found
 
 
+@pytest.fixture(params=["few", "many"])
+def route(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Both routes of an upsert on PostgreSQL, whatever the number of rows."""
+    monkeypatch.setattr("dal.bulk.few.BELOW", 1_000_000 if request.param == "few" else 0)
+    return str(request.param)
+
+
 @pytest.fixture
 def db(url: URL) -> Iterator[Database]:
     """A database with the tables in it."""

@@ -57,6 +57,7 @@ def test_the_first_bad_row_ends_the_call_and_nothing_is_written(db: Database, wr
     assert count(db, User) == 0
 
 
+@pytest.mark.usefixtures("route")
 def test_upserted_rows_are_isolated(db: Database, writer: Writer) -> None:
     writer(User).insert(users(10, plan="paid"))
     rows = users(30, plan="gold")
@@ -76,6 +77,7 @@ def test_updated_rows_are_isolated(db: Database, writer: Writer) -> None:
     assert (result.updated, result.missing) == (8, 2)
 
 
+@pytest.mark.usefixtures("route")
 @pytest.mark.parametrize("verb", ["upsert", "update"])
 def test_a_bad_row_behind_the_staging_table_is_named(db: Database, writer: Writer, verb: str) -> None:
     writer(User).insert(users(10))
@@ -88,6 +90,7 @@ def test_a_bad_row_behind_the_staging_table_is_named(db: Database, writer: Write
         assert session.scalar(select(func.max(User.age))) == 9
 
 
+@pytest.mark.usefixtures("route")
 def test_two_rows_with_one_key(db: Database, writer: Writer) -> None:
     rows = [{"email": "a", "age": 1}, {"email": "b", "age": 2}, {"email": "a", "age": 3}]
     for verb in ("upsert", "update"):
@@ -99,6 +102,7 @@ def test_two_rows_with_one_key(db: Database, writer: Writer) -> None:
     assert (result.inserted, [each.position for each in result.rejected]) == (2, [2])
 
 
+@pytest.mark.usefixtures("route")
 @pytest.mark.parametrize(("duplicates", "age"), [("first", 1), ("last", 3)])
 def test_which_of_two_rows_with_one_key_counts(db: Database, writer: Writer, duplicates: str, age: int) -> None:
     rows = [{"email": "a", "age": 1}, {"email": "b", "age": 2}, {"email": "a", "age": 3}]

@@ -241,7 +241,14 @@ def routes(db: Database, entity: Any, rows: list[dict[str, Any]]) -> None:
     try:
         bulk.insert(rows)
         check(db, entity, rows)
-        assert bulk.upsert(rows, key=[entity.id]).written == len(rows)
+        for below in (0, 1_000):
+            with pytest.MonkeyPatch.context() as patched:
+                patched.setattr("dal.bulk.few.BELOW", below)
+                assert bulk.upsert(rows, key=[entity.id]).written == len(rows)
+                check(db, entity, rows)
+                bulk.delete([row["id"] for row in rows[::2]])
+                assert bulk.upsert(rows, key=[entity.id]).inserted == len(rows[::2])
+                check(db, entity, rows)
         bulk.update([{**row, **dict.fromkeys(set(row) - {"id"})} for row in rows])
         assert bulk.update(rows).missing == 0
         check(db, entity, rows)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from sqlalchemy import select
 
 from dal import Database
@@ -60,6 +61,7 @@ def test_whole_objects_come_back(db: Database, writer: Writer) -> None:
     assert [(user.email, user.plan, user.id > 0) for user in result.rows] == [(f"{each}@b", "free", True) for each in range(3)]
 
 
+@pytest.mark.usefixtures("route")
 def test_upsert_counts_what_is_new_changed_and_unchanged(db: Database, writer: Writer) -> None:
     bulk = writer(User)
     bulk.insert(users(10, plan="paid"))
@@ -69,6 +71,7 @@ def test_upsert_counts_what_is_new_changed_and_unchanged(db: Database, writer: W
     assert column(db, User.email, User.plan == "gold") == sorted(f"{each}@b" for each in range(5, 15))
 
 
+@pytest.mark.usefixtures("route")
 def test_an_upsert_runs_onupdate_and_keeps_what_the_rows_do_not_carry(db: Database, writer: Writer) -> None:
     bulk = writer(User)
     bulk.insert([{"email": "a", "plan": "paid", "age": 1}])
@@ -79,6 +82,7 @@ def test_an_upsert_runs_onupdate_and_keeps_what_the_rows_do_not_carry(db: Databa
         assert found.touched is not None
 
 
+@pytest.mark.usefixtures("route")
 def test_an_upsert_gives_rows_back_in_order(db: Database, writer: Writer) -> None:
     bulk = writer(User)
     bulk.insert([{"email": "b", "age": 1}, {"email": "c", "age": 1}])
@@ -87,6 +91,7 @@ def test_an_upsert_gives_rows_back_in_order(db: Database, writer: Writer) -> Non
     assert [tuple(row) for row in result.rows] == [("c", 1), ("a", 2), ("b", 3)]
 
 
+@pytest.mark.usefixtures("route")
 def test_an_upsert_of_some_columns_only(db: Database, writer: Writer) -> None:
     bulk = writer(User)
     bulk.insert([{"email": "a", "age": 1, "plan": "paid"}])
@@ -94,6 +99,7 @@ def test_an_upsert_of_some_columns_only(db: Database, writer: Writer) -> None:
     assert (column(db, User.age), column(db, User.plan)) == ([1], ["gold"])
 
 
+@pytest.mark.usefixtures("route")
 def test_an_upsert_whose_rows_are_all_key(db: Database, writer: Writer) -> None:
     bulk = writer(Seat)
     bulk.insert([{"row": 1, "place": "a", "taken": True}])
@@ -117,6 +123,7 @@ def test_update_by_the_primary_key_of_several_columns(db: Database, writer: Writ
     assert column(db, Seat.place, Seat.taken) == ["b"]
 
 
+@pytest.mark.usefixtures("route")
 def test_a_version_is_counted(db: Database, writer: Writer) -> None:
     bulk = writer(Versioned)
     bulk.insert([{"id": 1, "name": "a"}])
