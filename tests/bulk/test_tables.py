@@ -79,8 +79,8 @@ def rows_of(db: Database, table: Table) -> list[tuple[Any, ...]]:
 
 @pytest.mark.parametrize("regions", ["ab", "abc"])
 def test_a_partitioned_table(tables: Database, regions: str) -> None:
-    bulk = BulkWriter(tables, parted)
-    rows = [{"region": region, "id": each, "name": "old"} for each in range(20) for region in regions]
+    bulk: BulkWriter[Any] = BulkWriter(tables, parted)
+    rows: list[dict[str, Any]] = [{"region": region, "id": each, "name": "old"} for each in range(20) for region in regions]
     assert bulk.insert(rows).inserted == len(rows)
     changed = [{**row, "name": "new"} if row["id"] < 5 else row for row in rows]
     fresh = [{"region": region, "id": 100, "name": "new"} for region in regions]
@@ -94,7 +94,7 @@ def test_a_partitioned_table(tables: Database, regions: str) -> None:
 
 
 def test_a_row_of_no_partition_is_rejected(tables: Database) -> None:
-    bulk = BulkWriter(tables, parted)
+    bulk: BulkWriter[Any] = BulkWriter(tables, parted)
     rows = [{"region": region, "id": 1} for region in "axb"]
     for write in (bulk.insert, lambda rows, **more: bulk.upsert(rows, key=["region", "id"], **more)):
         result = write(rows, on_error="reject")
@@ -103,7 +103,7 @@ def test_a_row_of_no_partition_is_rejected(tables: Database) -> None:
 
 
 def test_odd_names_in_a_schema(tables: Database) -> None:
-    bulk = BulkWriter(tables, odd)
+    bulk: BulkWriter[Any] = BulkWriter(tables, odd)
     rows = [{"chosen": each, "discount": f"{each}%", "quoted": '"%s"', "size": each} for each in range(5)]
     bulk.insert(rows)
     assert bulk.upsert([*rows, {**rows[0], "chosen": 9}], key=["chosen"]).inserted == 1
@@ -122,7 +122,7 @@ def test_odd_names_in_a_schema(tables: Database) -> None:
 
 
 def test_an_identity_that_is_always_generated(tables: Database) -> None:
-    bulk = BulkWriter(tables, always)
+    bulk: BulkWriter[Any] = BulkWriter(tables, always)
     first = bulk.insert([{"code": code, "size": 1} for code in "abc"], returning=["id", "code"])
     assert [code for _, code in first.rows] == ["a", "b", "c"]
     assert bulk.insert([{"id": 1_000, "code": "d", "size": 4}]).inserted == 1
@@ -146,7 +146,7 @@ def test_numbers_at_their_ends(tables: Database) -> None:
         Decimal("Infinity"),
         Decimal("-Infinity"),
     ]
-    bulk = BulkWriter(tables, exact)
+    bulk: BulkWriter[Any] = BulkWriter(tables, exact)
     rows = [{"id": at, "free": end} for at, end in enumerate(ends)]
     bulk.insert(rows)
     assert bulk.upsert(rows, key=["id"]).unchanged == len(rows)
@@ -166,15 +166,19 @@ def test_hstore(tables: Database) -> None:
             pytest.skip("this PostgreSQL has no extension hstore")
         session.execute(text("CREATE EXTENSION hstore"))
         labelled.create(session.connection())
-    rows = [{"id": 1, "labels": {"a": "1", 'q"': "x=>y, \\", "none": None}}, {"id": 2, "labels": {}}, {"id": 3, "labels": None}]
-    bulk = BulkWriter(tables, labelled)
+    rows: list[dict[str, Any]] = [
+        {"id": 1, "labels": {"a": "1", 'q"': "x=>y, \\", "none": None}},
+        {"id": 2, "labels": {}},
+        {"id": 3, "labels": None},
+    ]
+    bulk: BulkWriter[Any] = BulkWriter(tables, labelled)
     bulk.insert(rows)
     assert bulk.upsert([*rows, {"id": 4, "labels": {"ü": "%"}}], key=["id"]).inserted == 1
     assert [row[1] for row in rows_of(tables, labelled)] == [rows[0]["labels"], {}, None, {"ü": "%"}]
 
 
-def test_two_tables_that_share_no_key(tables: Database) -> None:
-    """A key is unique in the database or the call says that it is not; nothing was written before."""
+def test_a_key_that_is_not_unique_in_the_database(tables: Database) -> None:
+    bulk: BulkWriter[Any] = BulkWriter(tables, always)
     with pytest.raises(UsageError, match="has no unique key of size"):
-        BulkWriter(tables, always).upsert([{"code": "a", "size": 1}], key=["size"])
+        bulk.upsert([{"code": "a", "size": 1}], key=["size"])
     assert rows_of(tables, always) == []
