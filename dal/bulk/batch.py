@@ -224,7 +224,9 @@ class BatchWriter(Generic[T]):
         """Take what has come in, as far as there is room. The lock is held."""
         inbox, buffer = self._inbox, self._buffer
         while inbox and self._taking and buffer.has_room:
-            buffer.put(inbox.popleft())
+            # Put before it is taken out: a thread that counts meanwhile must not miss it.
+            buffer.put(inbox[0])
+            inbox.popleft()
             self._counts.submitted += 1
 
     def _wake(self) -> None:

@@ -149,9 +149,10 @@ class Buffer:
         """Take the next batch, which is due."""
         reason = self._reason(now)
         count = min(self.size, len(self._pending))
+        # Counted before they are taken out: `len()` may be asked without the lock, and must not miss them.
+        self._writing += count
         batch = [self._pending.popleft() for _ in range(count)]
         self._forced = max(0, self._forced - count)
-        self._writing += count
         return batch, reason
 
     def take_all(self) -> list[Entry]:

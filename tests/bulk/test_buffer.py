@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 import pytest
@@ -200,3 +201,22 @@ def test_whoever_waits_is_never_forgotten(steps: list[tuple[str, str]]) -> None:
         if some.pending and some.pending < 4:
             assert (some.due(0.0) == 0.0) == all(waits[name] is not None for name in holders)
     assert taken == submitted[: len(taken)]
+
+
+def test_what_is_taken_is_counted_at_every_moment() -> None:
+    """Who asks for the length without the lock may count an item twice, and never miss one."""
+    some = buffer(size=3)
+    for _ in range(3):
+        put(some, "a")
+    seen: list[int] = []
+
+    class Pending(deque[Entry]):
+        def popleft(self) -> Entry:
+            seen.append(len(some))
+            found = super().popleft()
+            seen.append(len(some))
+            return found
+
+    some._pending = Pending(some._pending)
+    some.take(0.0)
+    assert min(seen) == len(some) == 3
