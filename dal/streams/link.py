@@ -23,7 +23,7 @@ __all__ = ["STATUS_EVERY", "Link"]
 STATUS_EVERY = 1.0
 """Seconds after which the server is told how far the stream came, whether or not anything did."""
 
-_CONNECT, _SHUTDOWN_PINGS = 10.0, 20
+_CONNECT, _USED_UP_PAUSE, _SHUTDOWN_PINGS = 10.0, 0.1, 20
 _KEEPALIVE = struct.Struct("!QqB").unpack_from
 
 
@@ -34,14 +34,15 @@ class Link:
         engine: The application's engine: which server is meant, for errors.
         waiting: How to wait.
         progress: The consumer's books, which it reports.
+        patience: Seconds to wait where the server has no walsender left: that of a killed consumer is gone only soon.
 
     Attributes:
         wire: The connection; None where there is none.
         was_up: Whether it has ever streamed.
     """
 
-    def __init__(self, engine: Engine, waiting: Waiting, progress: Progress) -> None:
-        self._engine, self._waiting, self._progress = engine, waiting, progress
+    def __init__(self, engine: Engine, waiting: Waiting, progress: Progress, *, patience: float) -> None:
+        self._engine, self._waiting, self._progress, self._patience = engine, waiting, progress, patience
         self.wire: Wire | None = None
         self.was_up = False
         self._reported, self._reported_at, self._pings = 0, 0.0, 0
@@ -56,18 +57,23 @@ class Link:
             ReplicationError: The server does not let this role stream.
             ConnectFailed: There is no connection to be had.
         """
-        try:
-            return connect(parameters, self._waiting, seconds=_CONNECT, replication=True)
-        except psycopg.Error as error:
-            text = str(error)
-            refused = "WAL sender" in text or "walsender" in text or "no pg_hba.conf entry for replication" in text
-            if refused or ("max_wal_senders" in text and not self.was_up):
-                raise ReplicationError(
-                    f"the server does not let this role stream: {' '.join(text.split())}",
-                    hint="ALTER ROLE ... REPLICATION, and a line in pg_hba.conf; where max_wal_senders is used up, raise it",
-                ) from error
-            failure = target(self._engine.dialect).failure(error)
-            raise failure from error
+        until = monotonic() + self._patience
+        while True:
+            try:
+                return connect(parameters, self._waiting, seconds=_CONNECT, replication=True)
+            except psycopg.Error as error:
+                text = str(error)
+                used_up = "max_wal_senders" in text and not self.was_up
+                if used_up and monotonic() < until and not self._waiting.stopped:
+                    self._waiting.rest(_USED_UP_PAUSE)
+                    continue
+                if used_up or "WAL sender" in text or "walsender" in text or "no pg_hba.conf entry for replication" in text:
+                    raise ReplicationError(
+                        f"the server does not let this role stream: {' '.join(text.split())}",
+                        hint="ALTER ROLE ... REPLICATION and a line in pg_hba.conf; where max_wal_senders is used up, raise it",
+                    ) from error
+                failure = target(self._engine.dialect).failure(error)
+                raise failure from error
 
     def stream(self, slot: Slot, parameters: Sequence[tuple[str, str]]) -> None:
         """Begin to stream behind what is done with.

@@ -17,7 +17,7 @@ class SlotOptions:
         kinds: The kinds of changes wanted.
         full: Whether `old` has to be the whole row.
         publication: A publication made by somebody else.
-        takeover: Seconds to wait for a slot that another consumer still reads.
+        takeover: Seconds to wait for a slot, or a walsender, that another consumer still has.
         retry_attempts: How often the first connection is tried again.
         retry_delay: The first pause between two tries, in seconds.
     """

@@ -62,7 +62,7 @@ class SlotSource:
         self._parameters: Sequence[tuple[str, str]] = ()
         self._decoder: Decoder | None = None
         self._progress = Progress()
-        self._link = Link(engine, waiting, self._progress)
+        self._link = Link(engine, waiting, self._progress, patience=options.takeover)
         self._trying = Trying(self.stream, options, waiting, tell)
         self._closed = False
 

@@ -14,6 +14,9 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, registry
 
 from dal import Database, ReplicationError, SlotLost, UnsupportedError, UsageError
 from dal.embedded import EmbeddedServer
+from dal.streams.server import parameters
+from dal.streams.waiting import ThreadWaiting
+from dal.streams.wire import connect
 from tests.streams.conftest import POOL, take, told, until
 from tests.streams.models import Base, Cat, Dog, Order
 
@@ -74,6 +77,27 @@ def test_slots_that_are_used_up_and_one_that_is_lost(small: EmbeddedServer) -> N
         with db.session() as session:
             session.execute(text("TRUNCATE animals"))
             session.commit()
+
+
+def test_walsenders_that_are_used_up(small: EmbeddedServer) -> None:
+    with made(small.url()) as db:
+        db.changes(Order, name="waits").create()
+        with db.engine.connect() as connection:
+            found = parameters(connection)
+        others = [connect(found, ThreadWaiting(), seconds=10, replication=True) for _ in range(3)]
+        try:
+            with pytest.raises(ReplicationError, match="max_wal_senders"):
+                take(db, db.changes(Order, name="waits", takeover=0.2), 1)
+            with db.transaction() as session:
+                session.add(Order(id=1, shop="a", total=1))
+            freed = threading.Timer(0.4, others.pop().close)
+            freed.start()
+            assert told(take(db, db.changes(Order, name="waits", takeover=15), 1)) == [("insert", 1)]
+            freed.join()
+        finally:
+            for other in others:
+                other.close()
+        db.changes(Order, name="waits").drop()
 
 
 def test_a_slot_that_somebody_dropped(db: Database) -> None:
