@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain, islice
-from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 
@@ -13,7 +12,7 @@ from dal.bulk import apply, few
 from dal.bulk.ahead import ahead, asks
 from dal.bulk.context import Context
 from dal.bulk.filling import filled, lacking
-from dal.bulk.keyed import Keyed, same_key, without_keyless
+from dal.bulk.keyed import Keyed, without_keyless
 from dal.bulk.refusal import of_error
 from dal.bulk.rejecting import Rejecting
 from dal.bulk.returning import Returning
@@ -21,6 +20,7 @@ from dal.bulk.rows import Group
 from dal.bulk.sieve import sift
 from dal.bulk.staging import POSITION, Stage, Staging
 from dal.bulk.tally import Tally
+from dal.bulk.unchecked import Unchecked
 from dal.errors import UnsupportedError, UsageError
 
 __all__ = ["update", "upsert"]
@@ -125,7 +125,7 @@ def _staged(context: Context, rejecting: Rejecting, rows: Iterator[tuple[tuple[s
     return staging
 
 
-def _checks_first(context: Context, staging: Staging, keyed: Keyed, *, counts_tell: bool = True) -> _Unchecked | None:
+def _checks_first(context: Context, staging: Staging, keyed: Keyed, *, counts_tell: bool = True) -> Unchecked | None:
     """Refuse rows that share a key, or return what does it once the counts of a statement leave it open.
 
     Of a key that comes twice, ON CONFLICT refuses to write both: only where some rows were left as they are, two of them may
@@ -133,33 +133,11 @@ def _checks_first(context: Context, staging: Staging, keyed: Keyed, *, counts_te
     """
     if keyed.duplicates != "error" or not len(staging):
         return None
-    unchecked = _Unchecked(context, staging, keyed)
+    unchecked = Unchecked(context, staging, keyed)
     if counts_tell and len(staging) == 1:
         return unchecked
     unchecked.refuse(unchecked.find())
     return None
-
-
-@dataclass(frozen=True)
-class _Unchecked:
-    """Staged rows of which some may share a key."""
-
-    context: Context
-    staging: Staging
-    keyed: Keyed
-
-    def find(self) -> list[tuple[Any, ...]]:
-        """Return the positions of rows that share a key, the first of each key in front."""
-        columns = self.context.quoted(self.context.target.columns[name] for name in self.keyed.key)
-        return self.context.wire.fetch(apply.duplicate_keys(columns, list(self.staging)))
-
-    def refuse(self, found: list[tuple[Any, ...]]) -> None:
-        """Refuse all of them but the first of each key."""
-        for ((first, *others),) in found:
-            for position in others:
-                stage = self.staging.holding(position)
-                self.staging.reject(stage, position, same_key(self.keyed.key, first))
-                self.staging.forget(stage, [position])
 
 
 def _parts(context: Context, stage: Stage, keyed: Keyed) -> list[apply.Applied]:
@@ -185,7 +163,7 @@ def _applied(context: Context, stage: Stage, keyed: Keyed) -> apply.Applied:
 
 
 def _upserted(
-    context: Context, stage: Stage, applied: apply.Applied, staging: Staging, rejecting: Rejecting, checks: _Unchecked | None
+    context: Context, stage: Stage, applied: apply.Applied, staging: Staging, rejecting: Rejecting, checks: Unchecked | None
 ) -> tuple[int, int]:
     def at_once() -> tuple[int, int]:
         fresh, changed, _ = context.wire.fetch(apply.counted_upsert(applied))[0]
@@ -211,7 +189,7 @@ def _updated(
     parts: list[apply.Applied],
     staging: Staging,
     rejecting: Rejecting,
-    checks: _Unchecked | None,
+    checks: Unchecked | None,
 ) -> int:
     def at_once() -> tuple[int, int]:
         changed = 0 if len(parts) == 1 else context.wire.fetch(apply.differing(parts))[0][0]
@@ -232,7 +210,7 @@ def _applied_or_sifted(
     stage: Stage,
     staging: Staging,
     rejecting: Rejecting,
-    checks: _Unchecked | None,
+    checks: Unchecked | None,
     at_once: Callable[[], tuple[int, int]],
     some: Callable[[str], list[str]],
 ) -> tuple[int, int]:
@@ -252,7 +230,7 @@ def _applied_or_sifted(
 def _whole(
     context: Context,
     stage: Stage,
-    checks: _Unchecked | None,
+    checks: Unchecked | None,
     at_once: Callable[[], tuple[int, int]],
     *,
     immediate: bool,
