@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import Session
 
 from dal import deadlines
+from dal._running import end_all
 from dal.asyncio._bridge import run_sync, wait
 from dal.asyncio.engines import make_async_engine
 from dal.asyncio.units import DOOR, AsyncUnit
@@ -467,10 +468,11 @@ class AsyncDatabase:
         return session
 
     async def close(self) -> None:
-        """Close the pool, and let go of the embedded server; again is nothing."""
+        """End scans and the like, close the pool, and let go of the embedded server; again is nothing."""
         if self._closed:
             return
         self._closed = True
+        end_all(self.engine.sync_engine)
         if self._prefetch is not None:
             await self._prefetch.stop()
         if self._cache is not None:

@@ -21,6 +21,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.orm import Session, sessionmaker
 
 from dal import deadlines
+from dal._running import end_all
 from dal.config import CursorConfig, DatabaseConfig, PoolConfig
 from dal.database.engines import close_engine, make_engine
 from dal.database.opening import (
@@ -682,12 +683,13 @@ class Database:
         return session
 
     def close(self) -> None:
-        """End the workers, close the pool, and let go of the embedded server; again is nothing."""
+        """End the workers, the scans and the like, close the pool, and let go of the embedded server; again is nothing."""
         if self._closed:
             return
         for worker in list(self._workers):
             worker.close()
         self._closed = True
+        end_all(self.engine)
         if self._prefetch is not None:
             self._prefetch.stop()
         if self._cache is not None:

@@ -20,6 +20,7 @@ from sqlalchemy.util import await_only, greenlet_spawn
 
 from dal import deadlines
 from dal._interrupts import interrupt
+from dal._running import during
 from dal.database.units import Trying, describe
 from dal.errors import UsageError
 from dal.own_statements import ask
@@ -243,7 +244,7 @@ def gathered(
         A list for each statement: of what it selects where that is one thing, else of rows.
 
     Raises:
-        UsageError: One of them is no `select()`.
+        UsageError: One of them is no `select()`, or the database was closed meanwhile.
     """
     for statement in statements:
         if not isinstance(statement, Select):
@@ -264,7 +265,13 @@ def gathered(
         retry_on=(),
     )
     most = trying.settings.max_pool_size
-    return unit.run(lambda session: Gathering(statements, sessions=sessions, helpers=helpers(), most=most).run(session))
+
+    def once(session: Session) -> tuple[list[Any], ...]:
+        gathering = Gathering(statements, sessions=sessions, helpers=helpers(), most=most)
+        with during(engine, "gather", gathering.stop):
+            return gathering.run(session)
+
+    return unit.run(once)
 
 
 def _all(session: Session, statement: Select[Any]) -> list[Any]:

@@ -22,7 +22,9 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from dal import deadlines
-from dal.errors import DeadlineExceeded, PartFailed, PoolTimeout
+from dal._interrupts import interrupt
+from dal._running import during
+from dal.errors import DeadlineExceeded, PartFailed, PoolTimeout, UsageError
 from dal.own_statements import ask
 from dal.parallel.part import Part, Progress
 from dal.parallel.readers import Here, InProcess, Worker
@@ -88,7 +90,9 @@ class Scan:
         self._todo: deque[Part] = deque()
         self._lock = threading.Lock()
         self._workers: list[Worker] = []
+        self._driver: Any = None
         self._stopped = False
+        self._closed: UsageError | None = None
         self._rows = self._done = 0
         self._began = monotonic()
 
@@ -100,9 +104,10 @@ class Scan:
 
         Raises:
             PartFailed: A part failed; its own error is the cause.
+            UsageError: The database was closed meanwhile.
         """
         task = self._task
-        with task.sessions() as session:
+        with during(task.engine, "a parallel scan", self._end), task.sessions() as session:
             connection = self._begun(session)
             parts = cut(connection, task.statement, task.by, task.split, task.parts)
             if not task.several() or (task.workers == 1 and not task.processes) or (len(parts) == 1 and not task.processes):
@@ -122,6 +127,7 @@ class Scan:
             connection = session.connection()
             if task.engine.dialect.name == "sqlite":
                 ask(connection, "BEGIN")
+        self._driver = connection.connection.driver_connection
         # Locks the tables against being rewritten or emptied, which no snapshot survives; and tells a bad statement early.
         connection.execute(task.statement.limit(0)).close()
         return connection
@@ -129,6 +135,8 @@ class Scan:
     def _in_turn(self, session: Session, parts: list[Part]) -> Iterator[Any]:
         worker = Here(session, self._task.statement, self._task.work, self._runtime)
         for part in parts:
+            if self._closed is not None:
+                raise self._closed
             try:
                 result, rows = worker.do(part)
             except Exception as error:
@@ -214,6 +222,8 @@ class Scan:
 
     def _received(self, parts: int) -> tuple[int, Any]:
         part, result, *rows = self._runtime.get()
+        if self._closed is not None:
+            raise self._closed
         if not rows:
             raise _failed(part, result) from result
         self._tell(rows[0], parts)
@@ -224,6 +234,17 @@ class Scan:
         self._rows += rows
         if self._task.progress is not None:
             self._task.progress(Progress(self._done, parts, self._rows, monotonic() - self._began))
+
+    def _end(self, closed: UsageError) -> None:
+        # Called by who closes the database; whoever loops over the results is woken, and cleans up.
+        self._closed, self._stopped = closed, True
+        self._todo.clear()
+        self._runtime.stop()
+        for worker in list(self._workers):
+            worker.cancel()
+        if not self._workers:
+            interrupt(self._driver)
+        self._runtime.put((None, closed))
 
     def _stop(self, parts: int) -> None:
         self._stopped = True

@@ -161,6 +161,28 @@ async def test_a_cancelled_task_breaks_off_all(dal_database: URL, beside: Beside
         assert await db.gather(slow(0), slow(0))
 
 
+def test_a_database_that_is_closed_meanwhile(dal_database: URL, beside: Beside) -> None:
+    db = Database(dal_database)
+    closer = threading.Thread(target=lambda: (soon(lambda: sleeping(beside) == 2), db.close()))
+    closer.start()
+    began = time.monotonic()
+    with pytest.raises(UsageError, match="the database was closed while gather ran"):
+        db.gather(slow(20), slow(20))
+    closer.join(20)
+    assert time.monotonic() - began < 9
+    assert sleeping(beside) == 0
+
+
+async def test_a_database_that_is_closed_meanwhile_by_another_task(dal_database: URL, beside: Beside) -> None:
+    db = AsyncDatabase(dal_database)
+    task = asyncio.create_task(db.gather(slow(20), slow(20)))
+    assert await asyncio.to_thread(soon, lambda: sleeping(beside) == 2)
+    await asyncio.wait_for(db.close(), 9)
+    with pytest.raises(UsageError, match="the database was closed while gather ran"):
+        await task
+    assert sleeping(beside) == 0
+
+
 def sleeping(beside: Beside) -> int:
     found = beside.execute(
         "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND pid <> pg_backend_pid()"
