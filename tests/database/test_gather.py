@@ -163,7 +163,12 @@ async def test_a_cancelled_task_breaks_off_all(dal_database: URL, beside: Beside
 
 def test_a_database_that_is_closed_meanwhile(dal_database: URL, beside: Beside) -> None:
     db = Database(dal_database)
-    closer = threading.Thread(target=lambda: (soon(lambda: sleeping(beside) == 2), db.close()))
+
+    def close() -> None:
+        soon(lambda: sleeping(beside) == 2)
+        db.close()
+
+    closer = threading.Thread(target=close)
     closer.start()
     began = time.monotonic()
     with pytest.raises(UsageError, match="the database was closed while gather ran"):
