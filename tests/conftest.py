@@ -11,10 +11,19 @@ from sqlalchemy.engine import URL, Engine
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from dal.testing import Template
-from tests.mariadb import mariadb
+from tests.mariadb import mariadb, mariadb_server
 from tests.redis import redis_server, redis_url
 
-__all__ = ["async_engine", "dal_database", "dal_server_settings", "engine", "mariadb", "redis_server", "redis_url"]
+__all__ = [
+    "async_engine",
+    "dal_database",
+    "dal_server_settings",
+    "engine",
+    "mariadb",
+    "mariadb_server",
+    "redis_server",
+    "redis_url",
+]
 
 
 @pytest.fixture(scope="session")

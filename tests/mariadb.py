@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,11 +14,27 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import URL
 
-__all__ = ["mariadb"]
+__all__ = ["database_of_its_own", "mariadb", "mariadb_server"]
+
+
+@pytest.fixture
+def mariadb(mariadb_server: URL) -> URL:
+    """A database of the test's own."""
+    return database_of_its_own(mariadb_server)
+
+
+def database_of_its_own(server: URL) -> URL:
+    """Make a database on a MariaDB server; it goes with the server."""
+    name = f"shop_{uuid.uuid4().hex}"
+    engine = create_engine(server)
+    with engine.begin() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    return server.set(database=name)
 
 
 @pytest.fixture(scope="session")
-def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[URL]:
+def mariadb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[URL]:
     server, setup = shutil.which("mariadbd", path=_paths()), shutil.which("mariadb-install-db", path=_paths())
     if server is None or setup is None:
         pytest.skip("mariadb-server is not installed")
@@ -51,9 +68,8 @@ def _ready(url: URL, process: subprocess.Popen[bytes]) -> URL:
     for _ in range(300):
         assert process.poll() is None, "the server ended at once"
         if socket.exists():
-            with engine.begin() as connection:
-                connection.execute(text("CREATE DATABASE shop"))
+            engine.connect().close()
             engine.dispose()
-            return url.set(database="shop")
+            return url
         time.sleep(0.1)
     raise AssertionError("the server did not answer within 30 s")

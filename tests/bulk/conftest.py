@@ -47,10 +47,7 @@ def url(kind: str, request: pytest.FixtureRequest, tmp_path: Any) -> Iterator[UR
     elif kind.startswith("sqlite"):
         yield URL.create("sqlite", database=str(tmp_path / "bulk.db"))
     else:
-        found: URL = request.getfixturevalue("mariadb")
-        with Database(found, pool=POOL) as db:
-            Base.metadata.drop_all(db.engine)
-        yield found
+        yield request.getfixturevalue("mariadb")
 
 
 @pytest.fixture(params=["few", "many"])

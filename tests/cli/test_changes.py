@@ -40,7 +40,11 @@ def tailing(db: Database, *arguments: str) -> subprocess.Popen[str]:
     """Start it, and wait until it reads."""
     command = [sys.executable, "-m", "dal.cli", "changes", "tail", "--url", shown(db), *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    active = text("SELECT count(*) FROM pg_replication_slots WHERE active AND database = current_database()")
+    # A slot that is being made is active too, while it waits for every transaction of the server to end.
+    active = text("""
+        SELECT count(*) FROM pg_replication_slots
+        WHERE active AND confirmed_flush_lsn IS NOT NULL AND database = current_database()
+    """)
     deadline = time.monotonic() + 30
     with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         while not connection.scalar(active):

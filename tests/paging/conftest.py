@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from dal import CursorConfig
 from dal.testing import Server
+from tests.mariadb import database_of_its_own
 from tests.paging.models import METADATA, fill
 
 CONFIG = CursorConfig(keys=["the key of these tests"])
@@ -33,7 +34,8 @@ def shared_server(request: pytest.FixtureRequest) -> Iterator[Engine]:
     if request.param == "postgresql":
         yield from postgresql(request)
         return
-    engine = create_engine(request.getfixturevalue("mariadb") if request.param == "mariadb" else "sqlite://")
+    on_mariadb = request.param == "mariadb"
+    engine = create_engine(database_of_its_own(request.getfixturevalue("mariadb_server")) if on_mariadb else "sqlite://")
     yield engine
     engine.dispose()
 
