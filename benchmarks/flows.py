@@ -5,7 +5,8 @@
 - scan: Python work on each row of a table, by two processes and by one. The peer is `db.parallel(..., workers=1)` itself,
   with a process too, so that what differs is the second worker only.
 - stages: four stages of equal cost, run at the same time and one after the other: once with work that releases the
-  interpreter (hashing), in threads, and once with work that holds it, in processes, whose start is part of the time.
+  interpreter (hashing), in threads, and once with work that holds it, in processes, whose start is part of the time:
+  half a minute of work, so that it weighs little; with ten seconds of work it is a tenth.
 - overhead: what a pipeline of four stages that do nothing adds to each item, in CPU time, at batches of 100.
 - schedule: stages that take 3, 4, 3 and 2 units over three items; at best that is 12 + 2 x 4 units.
 
@@ -125,9 +126,9 @@ def scan() -> bool:
 def stages() -> bool:
     print("\nstages: four of equal cost")
     kept = True
-    for name, work, processes, items in (
-        ("threads, hashing", hash_work, False, 3000),
-        ("processes, loops", loop_work, True, 4_000),
+    for name, work, processes, items, rounds in (
+        ("threads, hashing", hash_work, False, 3000, 3),
+        ("processes, loops", loop_work, True, 12_000, 1),
     ):
 
         def in_a_row(work: Callable[[int], int] = work, items: int = items) -> None:
@@ -140,7 +141,7 @@ def stages() -> bool:
                 flow = flow.transform(work, batch=50, processes=processes, name=f"stage {number + 1}")
             flow.transform(work, batch=50, processes=processes).store(lambda found: None).run()
 
-        taken = paired({"row": in_a_row, "once": at_once}, time.perf_counter, 3)
+        taken = paired({"row": in_a_row, "once": at_once}, time.perf_counter, rounds)
         print(f"  {name}: in a row {statistics.median(taken['row']):.2f} s, at once {statistics.median(taken['once']):.2f} s")
         kept &= told(f"{name}: at once against in a row", faster(taken, "row", "once"), 1.7, at_least=True, unit="x")
     return kept
