@@ -125,7 +125,13 @@ class Use:
         self._name.acquire()
 
     def _has_others(self) -> bool:
-        for path in self._mine.parent.glob("*"):
+        try:
+            names = os.listdir(self._mine.parent)
+        except FileNotFoundError:
+            # The watcher of a temporary folder removes it.
+            return False
+        for name in names:
+            path = self._mine.with_name(name)
             try:
                 user = FileLock(path, make=False)
             except FileNotFoundError:
@@ -145,6 +151,8 @@ class Use:
         if self._has_others():
             return True
         if self._lock.acquire():
+            if not self._lock.is_current():
+                return True
             # No other user. Either the watcher has not woken up yet, or there is none because the server was down.
             if self._service.is_watched():
                 self._lock.release()

@@ -51,13 +51,13 @@ def make_table(connection: Connection) -> None:
     if ask(connection, "SELECT to_regclass(%s)::text", TABLE)[0] is not None:
         return
     try:
-        ask(connection, _CREATE)
+        # IF NOT EXISTS alone fails, with one of several errors, where two make the table at once.
+        ask(connection, f"DO $$ BEGIN PERFORM pg_advisory_xact_lock(hashtext('{TABLE}')); {_CREATE}; END $$")
     except DBAPIError as error:
-        if getattr(error.orig, "sqlstate", None) not in {"23505", "42P07"}:  # made by somebody else just now
-            raise ReplicationError(
-                f"the table {TABLE} could not be made: {str(error.orig).splitlines()[0]}",
-                hint="let somebody who may: " + " ".join(_CREATE.split()),
-            ) from error
+        raise ReplicationError(
+            f"the table {TABLE} could not be made: {str(error.orig).splitlines()[0]}",
+            hint="let somebody who may: " + " ".join(_CREATE.split()),
+        ) from error
 
 
 def read_mark(connection: Connection, name: str, server: str) -> Kept | None:

@@ -13,7 +13,8 @@ in that order. Rows that every reader has acknowledged are deleted. Writers pay 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
@@ -103,24 +104,21 @@ def make_outbox(connection: Connection, name: str, tables: Collection[TableFacts
     Raises:
         ReplicationError: The role may not.
     """
-    before = ask(connection, "SELECT current_setting('lock_timeout')")[0]
-    ask(connection, _LOCK, "10s")
     try:
-        if ask(connection, "SELECT to_regclass('dal_outbox_readers')::text")[0] is None:
-            for statement in _TABLES:
-                ask(connection, statement)
-            ask(connection, _FUNCTION.format(schema=ask(connection, _SCHEMA)[0]))
-        for facts in tables:
-            _make_triggers(connection, facts)
-        made = ask(connection, _READER, name)
+        with _alone(connection):
+            if ask(connection, "SELECT to_regclass('dal_outbox_readers')::text")[0] is None:
+                for statement in _TABLES:
+                    ask(connection, statement)
+                ask(connection, _FUNCTION.format(schema=ask(connection, _SCHEMA)[0]))
+            for facts in tables:
+                _make_triggers(connection, facts)
+            made = ask(connection, _READER, name)
     except DBAPIError as error:
         raise ReplicationError(
             f"the outbox could not be made: {str(error.orig).splitlines()[0]}",
             hint="the role needs CREATE in the first schema of the search path, and has to own the tables; where a lock was not"
             " to be had, end the transactions that write to them",
         ) from error
-    finally:
-        ask(connection, _LOCK, before)
     return bool(made)
 
 
@@ -144,14 +142,30 @@ def drop_reader(connection: Connection, name: str) -> None:
         connection: In autocommit.
         name: The reader.
     """
-    if ask(connection, "SELECT to_regclass('dal_outbox_readers')::text")[0] is None:
-        return
-    ask(connection, "DELETE FROM dal_outbox_readers WHERE name = %s", name)
-    if ask(connection, "SELECT count(*) FROM dal_outbox_readers")[0]:
-        sweep(connection)
-        return
-    ask(connection, "DROP FUNCTION IF EXISTS dal_outbox_write CASCADE")
-    ask(connection, "DROP TABLE IF EXISTS dal_outbox, dal_outbox_readers")
+    with _alone(connection):
+        if ask(connection, "SELECT to_regclass('dal_outbox_readers')::text")[0] is None:
+            return
+        ask(connection, "DELETE FROM dal_outbox_readers WHERE name = %s", name)
+        if ask(connection, "SELECT count(*) FROM dal_outbox_readers")[0]:
+            sweep(connection)
+            return
+        ask(connection, "DROP FUNCTION IF EXISTS dal_outbox_write CASCADE")
+        ask(connection, "DROP TABLE IF EXISTS dal_outbox, dal_outbox_readers")
+
+
+@contextmanager
+def _alone(connection: Connection) -> Iterator[None]:
+    """Keep others from making or dropping the outbox during this block."""
+    before = ask(connection, "SELECT current_setting('lock_timeout')")[0]
+    ask(connection, _LOCK, "10s")
+    try:
+        ask(connection, "SELECT pg_advisory_lock(hashtext('dal_outbox'))")
+        try:
+            yield
+        finally:
+            ask(connection, "SELECT pg_advisory_unlock(hashtext('dal_outbox'))")
+    finally:
+        ask(connection, _LOCK, before)
 
 
 def _make_triggers(connection: Connection, facts: TableFacts) -> None:

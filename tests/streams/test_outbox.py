@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
 import pytest
@@ -50,6 +51,18 @@ def test_values_are_those_of_a_select(db: Database) -> None:
     assert {name: (first.new or {})[name] for name in FULL} == FULL
     assert set(second.new or ()) == {"first", "second", *FULL}
     changes.drop()
+
+
+def test_many_make_and_drop_it_at_once(db: Database) -> None:
+    def make(number: int) -> None:
+        changes = db.changes(Order, name=f"reader_{number}", via="outbox")
+        changes.create()
+        changes.drop()
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(make, range(40)))
+    with db.session() as session:
+        assert session.scalar(text("SELECT to_regclass('dal_outbox')")) is None
 
 
 def test_old_values_are_whole(db: Database) -> None:

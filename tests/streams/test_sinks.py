@@ -8,6 +8,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -34,6 +35,7 @@ from dal import (
     Webhook,
     count_of,
 )
+from dal.streams.marks import TABLE, make_table
 from dal.streams.sinks import Setting
 from dal.streams.sinks.jsoned import json_text
 from tests.streams.conftest import POOL, until
@@ -54,6 +56,22 @@ def copies(db: Database) -> list[tuple[Any, ...]]:
 def orders(db: Database) -> list[tuple[Any, ...]]:
     with db.session() as session:
         return [tuple(row) for row in session.execute(select(Order.id, Order.shop, Order.total, Order.paid).order_by(Order.id))]
+
+
+def test_many_make_the_table_of_positions_at_once(db: Database) -> None:
+    for _ in range(20):
+        together = threading.Barrier(4)
+
+        def make(_number: int, together: threading.Barrier = together) -> None:
+            with db.transaction() as session:
+                connection = session.connection()
+                together.wait()
+                make_table(connection)
+
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(make, range(4)))
+        with db.transaction() as session:
+            session.execute(text(f"DROP TABLE {TABLE}"))
 
 
 def test_a_copy_of_a_table_follows_everything(db: Database) -> None:
