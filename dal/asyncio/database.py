@@ -26,6 +26,7 @@ from dal.database.engines import close_engine
 from dal.database.opening import (
     configured,
     embedded_server,
+    flushing,
     given_options,
     known_policies,
     known_to_sessions,
@@ -300,17 +301,17 @@ class AsyncDatabase:
             finally:
                 await asyncio.to_thread(worker.__exit__, None, None, None)
 
-    def session(self) -> AsyncSession:
-        """Make an AsyncSession of SQLAlchemy's; the caller commits."""
+    def session(self, *, bulk_flush: bool = False) -> AsyncSession:
+        """Make an AsyncSession of SQLAlchemy's; the caller commits. For `bulk_flush` see `Database.session`."""
         self._open()
         if deadlines.current() is not None:
             deadlines.keep_to(self.engine.sync_engine)
-        return self.sessions()
+        return flushing(self.sessions(), in_bulk=bulk_flush)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncSession]:
+    async def transaction(self, *, bulk_flush: bool = False) -> AsyncIterator[AsyncSession]:
         """Give a session in a transaction that commits at the end, or rolls back on an exception."""
-        async with self.session() as session, session.begin():
+        async with self.session(bulk_flush=bulk_flush) as session, session.begin():
             yield session
 
     def unit(

@@ -108,12 +108,17 @@ class Wire:
         Raises:
             DBAPIError: The server refused a row, or the connection was lost.
         """
-        with self._cursor(statement) as cursor:
-            statement, _ = _prepared(statement, None)
-            copying = _AsyncCopying(self._proxied, statement) if self._asyncio else _SyncCopying(cursor, statement)
-            with copying as running:
-                running.expect(types)
-                yield running
+        with self._cursor(statement) as cursor, self.copying(cursor, statement, types) as running:
+            yield running
+
+    @contextmanager
+    def copying(self, cursor: Any, statement: str, types: Sequence[str] = ()) -> Iterator[Copying]:
+        """Begin a COPY on a cursor, as `copy` does; what psycopg raises stays as it is."""
+        statement, _ = _prepared(statement, None)
+        copying = _AsyncCopying(self._proxied, statement) if self._asyncio else _SyncCopying(cursor, statement)
+        with copying as running:
+            running.expect(types)
+            yield running
 
     def wait(self, work: Generator[Any, Any, Any], statement: str) -> Any:
         """Run a generator of psycopg's libpq layer, through either door.

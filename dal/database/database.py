@@ -27,6 +27,7 @@ from dal.database.engines import close_engine, make_engine
 from dal.database.opening import (
     configured,
     embedded_server,
+    flushing,
     given_options,
     known_policies,
     known_to_sessions,
@@ -354,8 +355,11 @@ class Database:
         self._workers.add(worker)
         return worker
 
-    def session(self) -> Session:
+    def session(self, *, bulk_flush: bool = False) -> Session:
         """Make a session of SQLAlchemy's; the caller commits.
+
+        Args:
+            bulk_flush: Send many new objects by COPY when they are flushed; see `dal.bulk.flush`.
 
         Returns:
             A Session, to be used as a context manager.
@@ -366,16 +370,19 @@ class Database:
         self._open()
         if deadlines.current() is not None:
             deadlines.keep_to(self.engine)
-        return self.sessions()
+        return flushing(self.sessions(), in_bulk=bulk_flush)
 
     @contextmanager
-    def transaction(self) -> Iterator[Session]:
+    def transaction(self, *, bulk_flush: bool = False) -> Iterator[Session]:
         """Give a session in a transaction that commits at the end, or rolls back on an exception.
+
+        Args:
+            bulk_flush: As for `session`.
 
         Raises:
             UsageError: The database is closed.
         """
-        with self.session() as session, session.begin():
+        with self.session(bulk_flush=bulk_flush) as session, session.begin():
             yield session
 
     def unit(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy.engine import URL
 
@@ -14,11 +14,14 @@ from dal.loading import Policies, Policy, named_policies
 __all__ = [
     "configured",
     "embedded_server",
+    "flushing",
     "given_options",
     "known_policies",
     "known_to_sessions",
     "merged_session_options",
 ]
+
+S = TypeVar("S")
 
 
 def configured(url: str | URL | DatabaseConfig, pool: PoolConfig | None, cursors: CursorConfig | None = None) -> DatabaseConfig:
@@ -67,3 +70,12 @@ def given_options(url: URL, options: Mapping[str, Any] | None, pgbouncer: bool) 
     from dal.database.pgbouncer import behind_pgbouncer
 
     return behind_pgbouncer(url, options)
+
+
+def flushing(session: S, *, in_bulk: bool) -> S:
+    """Return a session that flushes many new objects by COPY, if it shall; what does it is imported only now."""
+    if in_bulk:
+        from dal.bulk.flush import bulk_flush
+
+        bulk_flush(session)
+    return session
