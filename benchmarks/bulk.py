@@ -3,10 +3,10 @@ r"""BulkWriter beside what else writes rows: ratios of paired rounds in one run,
 Peers: `psql \copy` from a ready CSV file (where psql is found), psycopg's COPY by hand, SQLAlchemy's insertmanyvalues and
 add_all, asyncpg's copy_records_to_table, ADBC; for upsert, update and delete the same work done wholly inside the server, from
 a table that has the rows already, and SQLAlchemy's executemany.
-Run it with `python benchmarks/bulk.py [insert|ids|upsert|update|delete|rejects|switch] [--rows=200000] [--rounds=5]`; it starts
-its own server. Each round goes through the variants in turn, in changing order, on a table emptied and a server checkpointed
-before each; a ratio is the median of the ratios of the rounds, and rows are counted after each. Higher is better. The slow
-peers get a twentieth of the rows. JSON is written by orjson, on both sides.
+Run it with `python benchmarks/bulk.py [insert|ids|flush|upsert|update|delete|rejects|switch] [--rows=200000] [--rounds=5]`; it
+starts its own server. Each round goes through the variants in turn, in changing order, on a table emptied and a server
+checkpointed before each; a ratio is the median of the ratios of the rounds, and rows are counted after each. Higher is better.
+The slow peers get a twentieth of the rows. JSON is written by orjson, on both sides.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from dal import BulkWriter
 from dal.bulk import few
+from dal.bulk.flush import bulk_flush, emitting
 from dal.embedded import EmbeddedServer
 
 SETTINGS = {"shared_buffers": "1GB", "max_wal_size": "8GB", "fsync": "on", "autovacuum": "off"}
@@ -297,6 +298,35 @@ def with_ids(bench: Bench) -> bool:
     return told(f"insert with ids back: {bench.number:,} rows", taken, "COPY, no ids", bench.number, limits)
 
 
+def flushing(bench: Bench) -> bool:
+    """Show add_all and commit, with and without `bulk_flush`; ids come back in both. Objects are made before the clock runs."""
+    kept, emitting.BELOW = emitting.BELOW, 0
+    print("\nflush: ms for add_all and commit of new objects, ids back, in an empty table (by itself, COPY begins at 100)")
+    print(f"  {'objects':>9} {'add_all':>12} {'bulk_flush':>12} {'x add_all':>10}")
+    ratios: dict[int, float] = {}
+    for number in (20, 50, 100, 1_000, 10_000, 100_000):
+        rows = as_dicts(made(number), NAMES[1:])
+        taken: dict[bool, list[float]] = {False: [], True: []}
+        for _ in range(max(2, min(30, 20_000 // number))):
+            for in_bulk in (False, True):
+                bench.run("TRUNCATE bt RESTART IDENTITY")
+                objects = [Item(**row) for row in rows]
+                gc.collect()
+                started = time.perf_counter()
+                with Session(bench.engine, expire_on_commit=False) as session:
+                    if in_bulk:
+                        bulk_flush(session)
+                    session.add_all(objects)
+                    session.commit()
+                taken[in_bulk].append(time.perf_counter() - started)
+                assert [each.id for each in objects] == list(range(1, number + 1))
+        ratios[number] = statistics.median(one / other for one, other in zip(taken[False], taken[True], strict=True))
+        shown = (statistics.median(taken[in_bulk]) * 1000 for in_bulk in (False, True))
+        print(f"  {number:9,}" + "".join(f"{each:13,.1f}" for each in shown) + f"{ratios[number]:11.2f}")
+    emitting.BELOW = kept
+    return all(ratio >= 1.5 for number, ratio in ratios.items() if number >= 1_000)
+
+
 def _filled(bench: Bench, rows: list[tuple[Any, ...]]) -> Callable[[], None]:
     """Return what puts a table of ready rows back in place of `bt`."""
     bench.run("TRUNCATE bt")
@@ -511,6 +541,7 @@ class _Database:
 SECTIONS: dict[str, Callable[[Bench], bool]] = {
     "insert": inserting,
     "ids": with_ids,
+    "flush": flushing,
     "upsert": upserting,
     "update": updating,
     "delete": deleting,

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
-from inspect import signature
+from functools import cache, wraps
+from inspect import signature, unwrap
 from operator import itemgetter
 from typing import Any
 
@@ -66,7 +66,8 @@ def missing() -> list[str]:
     """Name the private functions that this version of SQLAlchemy does not have, or has in another form."""
     changed = []
     for name, parameters in _SIGNATURES.items():
-        found: Any = getattr(persistence, name, None)
+        # What stands before it already is looked behind.
+        found: Any = unwrap(getattr(persistence, name, None))  # type: ignore[arg-type]
         code: Any = getattr(found, "__code__", None)
         if (
             code is None
@@ -122,6 +123,7 @@ def stand_before(takes: Callable[[Session], Any], take: Callable[[Emission], Non
     private: Any = persistence
     stock: Callable[..., Any] = private._emit_insert_statements
 
+    @wraps(stock)
     def standing(base: Any, unit: Any, mapper: Any, table: Any, insert: Any, **others: Any) -> Any:
         # ORM-enabled INSERTs and the bulk methods of sessions say something in the others, and have no unit.
         if others or unit is None or not isinstance(table, Table) or not takes(unit.session):

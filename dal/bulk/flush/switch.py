@@ -62,4 +62,5 @@ def _stand() -> str | None:
 
 
 def _asked(session: Session) -> bool:
-    return _REPORT in session.info
+    found: FlushReport | None = session.info.get(_REPORT)
+    return found is not None and found.off is None
