@@ -1,4 +1,4 @@
-"""Run the tests of loading and of the repository on several versions of Python and SQLAlchemy.
+"""Run the tests of loading, of the repository and of flushes on several versions of Python and SQLAlchemy.
 
     python -m tests.sqlalchemy_suite.matrix [--sqlalchemy 2.1.0 newest] [--python 3.11 3.12 3.13]
 
@@ -18,7 +18,7 @@ from pathlib import Path
 from tests.sqlalchemy_suite.interpreters import find
 
 _ROOT = Path(__file__).parents[2]
-_TESTS = ("tests/loading", "tests/repository")
+_TESTS = ("tests/loading", "tests/repository", "tests/bulk/flush")
 _CHECKERS = ("import-linter", "mypy", "pyright", "ruff", "testcontainers", "types-")
 
 

@@ -33,7 +33,7 @@ def _tell(stage: Stage) -> None:
 
 
 def _compare(stage: Stage) -> None:
-    """Write the same flights by `add_all` and by BulkWriter, and take both back."""
+    """Write the same flights by `add_all`, by a flush in bulk and by BulkWriter, and take all of them back."""
     with stage.db.session() as session:
         names = [column.key for column in Flight.__table__.columns]
         flights = session.execute(select(*(getattr(Flight, name) for name in names)).order_by(Flight.id).limit(_SAMPLE)).all()
@@ -47,8 +47,9 @@ def _compare(stage: Stage) -> None:
     def insert(session: Session) -> None:
         BulkWriter(session, Flight).insert(rows)
 
-    for name, work in (("session.add_all(...)", add_all), ("BulkWriter(...).insert(...)", insert)):
-        with stage.db.session() as session:
+    ways = {"session.add_all(...)": (add_all, False), "   with bulk_flush=True": (add_all, True)}
+    for name, (work, in_bulk) in {**ways, "BulkWriter(...).insert(...)": (insert, False)}.items():
+        with stage.db.session(bulk_flush=in_bulk) as session:
             started = time.perf_counter()
             work(session)
             took = time.perf_counter() - started
