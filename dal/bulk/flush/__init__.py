@@ -9,7 +9,8 @@ parents), and so does what comes after (`after_insert`, states, expiry). In the 
 one table are sent, the ids are taken from their sequence and the rows go by COPY, under a savepoint. Whatever cannot go that
 way goes the ordinary one, and so does what the server refuses, so that errors are SQLAlchemy's own.
 
-It pays from some hundred new objects in a flush on. Where objects are not needed afterwards, `BulkWriter` is faster still.
+It pays from a hundred new objects in a flush on. `bulk_flush(session)` switches it on as well, for a session of `db.run()` or
+of an application's own. Where objects are not needed afterwards, `BulkWriter` is faster still.
 """
 
 from dal.bulk.flush.report import Fallback, FlushReport

@@ -40,7 +40,7 @@ def send(context: Context, completed: Completed) -> None:
             copying.write_rows(completed.wire_rows)
 
     _hear(context.connection.dialect)
-    options: dict[str, Any] = {"no_parameters": True, _OPTION: copy}
+    options: dict[str, Any] = {"no_parameters": True, "stream_results": False, _OPTION: copy}
     context.connection.exec_driver_sql(statement, execution_options=options)
 
 
