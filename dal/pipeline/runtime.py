@@ -238,7 +238,14 @@ class Tasks:
         future = self._beside.submit(contextvars.copy_context().run, work, value)
         self._at_work.add(future)
         future.add_done_callback(self._at_work.discard)
-        return await_only(asyncio.wrap_future(future))
+        awaited = asyncio.wrap_future(future)
+        try:
+            return await_only(asyncio.shield(awaited))
+        except asyncio.CancelledError:
+            if awaited.done() or future.cancel():
+                raise
+            # A thread cannot be broken off: what it stores has to be counted, unless the loop itself ends.
+            return await_only(awaited)
 
 
 async def _next(iterator: Any) -> Any:

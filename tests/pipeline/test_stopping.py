@@ -124,6 +124,28 @@ async def test_a_task_that_is_cancelled() -> None:
     assert report.stored == len(stored)
 
 
+async def test_what_a_thread_stores_when_the_task_is_cancelled_is_counted() -> None:
+    storing, released = threading.Event(), threading.Event()
+    stored: list[Any] = []
+
+    def store(items: list[Any]) -> None:
+        storing.set()
+        assert released.wait(20)
+        stored.extend(items)
+
+    pipeline = AsyncPipeline(ids()).store(store, batch=10)
+    task = asyncio.create_task(pipeline.run())
+    await asyncio.to_thread(storing.wait, 20)
+    task.cancel()
+    await asyncio.sleep(0.05)
+    released.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    report = pipeline.report()
+    assert report is not None
+    assert report.stored == len(stored) == 10
+
+
 def test_progress_that_raises_ends_it(flow: Flow) -> None:
     def tell(report: Any) -> None:
         raise InterruptedError("enough")
