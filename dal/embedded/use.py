@@ -10,7 +10,7 @@ import os
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from dal.embedded import watcher
@@ -21,6 +21,7 @@ from dal.errors import ServerError
 __all__ = ["Use", "make_folder"]
 
 _PATIENCE = 120.0
+_TRIES = 100
 
 
 def make_folder(wanted: Path | None) -> Path:
@@ -34,22 +35,35 @@ def make_folder(wanted: Path | None) -> Path:
     """
     if wanted is None:
         return Path(tempfile.mkdtemp(prefix="dal-data-"))
-    try:
-        wanted.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = wanted.stat()
-        if status.st_uid != os.geteuid():
-            raise ServerError(
-                f"the data folder {wanted} belongs to another user (id {status.st_uid})",
-                hint="run as that user, or name a folder of your own",
-            )
-        if not (wanted / "users.lock").exists():
-            if {path.name for path in wanted.iterdir()} - {"users", "users.lock"}:
+    tries = 0
+    while True:
+        try:
+            return _made(wanted)
+        except OSError as error:
+            tries += 1
+            # A temporary one may be removed by its last user in the middle of this.
+            if not isinstance(error, FileNotFoundError | FileExistsError) or tries == _TRIES:
                 raise ServerError(
-                    f"the data folder {wanted} has other things in it", hint="name an empty folder, or one that does not exist"
-                )
-            wanted.chmod(0o700)
-    except OSError as error:
-        raise ServerError(f"the data folder {wanted} cannot be used: {error.strerror}", hint="name another folder") from error
+                    f"the data folder {wanted} cannot be used: {error.strerror}", hint="name another folder"
+                ) from error
+
+
+def _made(wanted: Path) -> Path:
+    wanted.mkdir(mode=0o700, parents=True, exist_ok=True)
+    owner = wanted.stat().st_uid
+    if owner != os.geteuid():
+        raise ServerError(
+            f"the data folder {wanted} belongs to another user (id {owner})",
+            hint="run as that user, or name a folder of your own",
+        )
+    # In one look, because another user may be filling it: the lock is what comes first.
+    names = set(os.listdir(wanted))
+    if "users.lock" not in names:
+        if names - {"users"}:
+            raise ServerError(
+                f"the data folder {wanted} has other things in it", hint="name an empty folder, or one that does not exist"
+            )
+        wanted.chmod(0o700)
     return wanted
 
 
@@ -66,26 +80,8 @@ class Use:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._process = os.getpid()
-        joined: list[FileLock] = []
-
-        def is_joined() -> bool:
-            try:
-                make_folder(service.folder)
-                self._sign_in()
-                lock = FileLock(service.folder / "users.lock")
-            except FileNotFoundError:
-                # The last user of a temporary one is removing it.
-                return False
-            if lock.acquire(shared=True) and lock.is_current():
-                joined.append(lock)
-                return True
-            lock.close()
-            self._name.close()
-            return False
-
-        if not wait_until(is_joined, timeout=_PATIENCE):
+        if not wait_until(self._is_joined, timeout=_PATIENCE):
             raise ServerError("the embedded server is being stopped and does not come to an end", hint=f"see {service.log}")
-        (self._lock,) = joined
 
     @property
     def is_mine(self) -> bool:
@@ -117,12 +113,24 @@ class Use:
             self._lock.close()
             self._name.close()
 
-    def _sign_in(self) -> None:
-        register = self._service.folder / "users"
-        register.mkdir(mode=0o700, exist_ok=True)
-        self._mine = register / uuid.uuid4().hex
-        self._name = FileLock(self._mine)
-        self._name.acquire()
+    def _is_joined(self) -> bool:
+        with ExitStack() as opened:
+            try:
+                make_folder(self._service.folder)
+                register = self._service.folder / "users"
+                register.mkdir(mode=0o700, exist_ok=True)
+                mine = register / uuid.uuid4().hex
+                name = opened.enter_context(closing(FileLock(mine)))
+                lock = opened.enter_context(closing(FileLock(self._service.folder / "users.lock")))
+            except FileNotFoundError:
+                # The last user of a temporary one is removing it.
+                return False
+            # A name that is not locked yet is taken for a dead user's, and struck out.
+            if not (name.acquire() and name.is_current() and lock.acquire(shared=True) and lock.is_current()):
+                return False
+            opened.pop_all()
+        self._mine, self._name, self._lock = mine, name, lock
+        return True
 
     def _has_others(self) -> bool:
         try:

@@ -39,15 +39,15 @@ def test_killed_user_leaves_no_server_and_no_data(start_user: StartUser) -> None
     pid, data, sockets = user.hear().split()
     assert is_alive(int(pid))
     user.kill()
-    assert wait_until(lambda: not is_alive(int(pid)), timeout=2)
-    assert wait_until(lambda: not Path(data).exists() and not Path(sockets).exists(), timeout=2)
+    assert wait_until(lambda: not is_alive(int(pid)), timeout=30)
+    assert wait_until(lambda: not Path(data).exists() and not Path(sockets).exists(), timeout=30)
 
 
 def test_user_that_just_exits_leaves_no_server(start_user: StartUser) -> None:
     user = start_user(USE_TEMPORARY)
     pid, data, _ = user.hear().split()
     user.end()
-    assert wait_until(lambda: not is_alive(int(pid)) and not Path(data).exists(), timeout=2)
+    assert wait_until(lambda: not is_alive(int(pid)) and not Path(data).exists(), timeout=30)
 
 
 def test_last_of_several_processes_stops_it(start_user: StartUser, tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_last_of_several_processes_stops_it(start_user: StartUser, tmp_path: Pat
     time.sleep(0.3)
     assert is_alive(pid)
     users[3].kill()
-    assert wait_until(lambda: not is_alive(pid), timeout=3)
+    assert wait_until(lambda: not is_alive(pid), timeout=30)
     with EmbeddedServer(data) as server:
         assert server.pid != pid
 
@@ -86,7 +86,7 @@ print("done")
 """
     users = [start_user(script, str(tmp_path / "data")) for _ in range(3)]
     assert [user.hear(60) for user in users] == ["done"] * 3
-    assert wait_until(lambda: not (tmp_path / "data").exists(), timeout=3)
+    assert wait_until(lambda: not (tmp_path / "data").exists(), timeout=30)
 
 
 def test_objects_of_one_process_share_too(tmp_path: Path) -> None:
@@ -101,10 +101,10 @@ def test_server_killed_under_its_user_leaves_nothing_when_that_is_killed_too(sta
     user = start_user(USE_TEMPORARY)
     pid, data, sockets = user.hear().split()
     os.kill(int(pid), signal.SIGKILL)
-    assert wait_until(lambda: not is_alive(int(pid)), timeout=2)
+    assert wait_until(lambda: not is_alive(int(pid)), timeout=30)
     assert Path(data).exists()
     user.kill()
-    assert wait_until(lambda: not Path(data).exists() and not Path(sockets).exists(), timeout=3)
+    assert wait_until(lambda: not Path(data).exists() and not Path(sockets).exists(), timeout=30)
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="only Linux tells a child that its parent died")
@@ -112,7 +112,7 @@ def test_server_does_not_outlive_a_killed_watcher(tmp_path: Path) -> None:
     server = EmbeddedServer(tmp_path).start()
     watcher = int(re.findall(r"PPid:\s*(\d+)", Path(f"/proc/{server.pid}/status").read_text())[0])
     os.kill(watcher, signal.SIGKILL)
-    assert wait_until(lambda: not server.is_running, timeout=3)
+    assert wait_until(lambda: not server.is_running, timeout=30)
     server.start()
     assert server.is_running
     server.stop()
