@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from typing import Any, Generic, TypeVar
 
+from dal._reading import Reading
 from dal.errors import UsageError
 from dal.parallel.remote import Column
 from dal.parallel.scan import Scan, Task
@@ -77,7 +78,7 @@ class ParallelResults(Generic[R]):
             PartFailed: A part failed; a file is removed then.
         """
         written = 0
-        with writer_for(target, self._columns) as write, closing(Scan(self._task).results()) as found:  # type: ignore[type-var]
+        with writer_for(target, self._columns) as write, closing(Scan(self._task).results()) as found:
             for result in found:
                 rows = result if self._flat else [result]
                 write(rows)
@@ -85,7 +86,10 @@ class ParallelResults(Generic[R]):
         return written
 
 
-def flattened(parts: Iterator[Any]) -> Iterator[Any]:
+def flattened(parts: Reading[Any]) -> Iterator[Any]:
     """Yield what is in the parts."""
-    for part in parts:
-        yield from part
+    with closing(parts):
+        for part in parts:
+            for each in part:
+                yield each
+                parts.check()

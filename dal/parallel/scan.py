@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
@@ -23,7 +23,7 @@ from sqlalchemy.orm import Session
 
 from dal import deadlines
 from dal._interrupts import interrupt
-from dal._running import during
+from dal._reading import Reading
 from dal.errors import DeadlineExceeded, PartFailed, PoolTimeout, UsageError
 from dal.own_statements import ask
 from dal.parallel.part import Part, Progress
@@ -96,18 +96,21 @@ class Scan:
         self._rows = self._done = 0
         self._began = monotonic()
 
-    def results(self) -> Iterator[Any]:
+    def results(self) -> Reading[Any]:
         """Run it.
 
-        Yields:
-            What the function made of each part.
+        Returns:
+            What the function made of each part, as it comes.
 
         Raises:
             PartFailed: A part failed; its own error is the cause.
             UsageError: The database was closed meanwhile.
         """
+        return Reading(self._task.engine, "a parallel scan", self._read(), break_off=self._end)
+
+    def _read(self) -> Generator[Any, None, None]:
         task = self._task
-        with during(task.engine, "a parallel scan", self._end), task.sessions() as session:
+        with task.sessions() as session:
             connection = self._begun(session)
             parts = cut(connection, task.statement, task.by, task.split, task.parts)
             if not task.several() or (task.workers == 1 and not task.processes) or (len(parts) == 1 and not task.processes):
@@ -236,7 +239,7 @@ class Scan:
             self._task.progress(Progress(self._done, parts, self._rows, monotonic() - self._began))
 
     def _end(self, closed: UsageError) -> None:
-        # Called by who closes the database; whoever loops over the results is woken, and cleans up.
+        # Called by who closes the database while somebody waits for a result; that one is woken, and cleans up.
         self._closed, self._stopped = closed, True
         self._todo.clear()
         self._runtime.stop()

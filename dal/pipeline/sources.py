@@ -9,19 +9,24 @@ import csv
 import io
 import json
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import IO, Any
 
-from sqlalchemy import Select
+from sqlalchemy import Engine, Select
 from sqlalchemy.orm import Session
+from sqlalchemy.util import greenlet_spawn
 
 from dal._extras import require
+from dal._interrupts import interrupt
+from dal._reading import Reading
 from dal.bulk.files.source import Source
 from dal.errors import UsageError
 
-__all__ = ["Rows", "read_csv", "read_jsonl", "read_parquet", "read_select"]
+__all__ = ["AsyncRows", "Rows", "read_csv", "read_jsonl", "read_parquet", "read_select"]
+
+_END: Any = object()
 
 
 def read_csv(path: str | os.PathLike[str], *, delimiter: str = ",", encoding: str = "utf-8", null: str | None = None) -> Lines:
@@ -81,7 +86,7 @@ def read_parquet(path: str | os.PathLike[str], *, columns: list[str] | None = No
     return Parquet(path, columns, batch)
 
 
-def read_select(db: Any, statement: Select[*tuple[Any, ...]], *, batch: int = 1000) -> Rows:
+def read_select(db: Any, statement: Select[*tuple[Any, ...]], *, batch: int = 1000) -> Rows | AsyncRows:
     """Read what a statement selects, over a server-side cursor, in a transaction of its own.
 
     Args:
@@ -130,38 +135,55 @@ class Parquet:
                 yield from batch.to_pylist()
 
 
-class Rows:
-    """What a statement selects from a Database."""
+class Selected:
+    """What a statement selects, read in parts; either door says how one loops over it."""
 
     def __init__(self, db: Any, statement: Select[*tuple[Any, ...]], batch: int) -> None:
         self._db, self._statement, self._batch = db, statement, batch
 
+    def _parts(self, engine: Engine, open_session: Callable[[], Session]) -> Reading[list[Any]]:
+        at_work: list[Any] = []
+
+        def break_off(closed: UsageError) -> None:
+            for driver in at_work:
+                interrupt(driver)
+
+        return Reading(engine, "read_select", self._read(open_session, at_work), break_off=break_off)
+
+    def _read(self, open_session: Callable[[], Session], at_work: list[Any]) -> Generator[list[Any], None, None]:
+        statement = self._statement.execution_options(yield_per=self._batch)
+        alone = len(statement.column_descriptions) == 1
+        with open_session() as session:
+            at_work.append(session.connection().connection.driver_connection)
+            with closing(session.execute(statement)) as result:
+                for rows in result.partitions():
+                    _detach(session)
+                    yield [row[0] for row in rows] if alone else list(rows)
+
+
+class Rows(Selected):
+    """What a statement selects from a Database."""
+
     def __iter__(self) -> Iterator[Any]:
-        with self._db.session() as session, closing(session.execute(self._streamed())) as result:
-            for part in result.partitions():
-                _detach(session)
-                yield from self._things(part)
-
-    def _streamed(self) -> Select[*tuple[Any, ...]]:
-        return self._statement.execution_options(yield_per=self._batch)
-
-    def _things(self, rows: Any) -> Any:
-        return rows if len(self._statement.column_descriptions) != 1 else [row[0] for row in rows]
+        with closing(self._parts(self._db.engine, self._db.session)) as parts:
+            for part in parts:
+                for thing in part:
+                    yield thing
+                    parts.check()
 
 
-class AsyncRows(Rows):
+class AsyncRows(Selected):
     """What a statement selects from an AsyncDatabase."""
 
     async def __aiter__(self) -> AsyncIterator[Any]:
-        async with self._db.session() as session:
-            result = await session.stream(self._streamed())
-            try:
-                async for part in result.partitions():
-                    _detach(session.sync_session)
-                    for thing in self._things(part):
-                        yield thing
-            finally:
-                await result.close()
+        parts = self._parts(self._db.engine.sync_engine, lambda: self._db.session().sync_session)
+        try:
+            while (part := await greenlet_spawn(next, parts, _END)) is not _END:
+                for thing in part:
+                    yield thing
+                    parts.check()
+        finally:
+            await greenlet_spawn(parts.close)
 
 
 def _detach(session: Session) -> None:

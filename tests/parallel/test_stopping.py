@@ -191,17 +191,72 @@ def test_a_database_that_is_closed_meanwhile(sales_url: URL, kind: Any, options:
         door.db.parallel(select(Sale), by=Sale.id)
 
 
-def test_a_database_that_is_closed_between_two_results(sales_url: URL) -> None:
+@pytest.mark.parametrize("options", [{"workers": 1}, {"workers": 2}, {"workers": 2, "processes": True}])
+def test_a_database_that_is_closed_between_two_results(sales_url: URL, options: Any, caplog: pytest.LogCaptureFixture) -> None:
     db = Database(sales_url, pool=POOL)
-    found = iter(db.parallel(select(Sale), by=Sale.id, workers=2, parts=40, ordered=False).map(where))
+    found = iter(db.parallel(select(Sale), by=Sale.id, parts=40, ordered=False, **options).map(where))
     next(found)
-    closer = threading.Thread(target=db.close)
-    closer.start()
+    db.close()
+    for _ in range(2):
+        with pytest.raises(UsageError, match="was closed while a parallel scan ran"):
+            next(found)
+    # The pool waited for nobody.
+    assert "while a connection was out" not in caplog.text
+
+
+async def test_a_database_that_is_closed_between_two_results_of_tasks(sales_url: URL, caplog: pytest.LogCaptureFixture) -> None:
+    db = AsyncDatabase(sales_url, pool=POOL)
+    found = aiter(db.parallel(select(Sale), by=Sale.id, workers=2, parts=40, ordered=False))
+    await anext(found)
+    await db.close()
     with pytest.raises(UsageError, match="was closed while a parallel scan ran"):
-        for _ in found:
-            pass
-    closer.join(30)
-    assert not closer.is_alive()
+        await anext(found)
+    assert "while a connection was out" not in caplog.text
+
+
+def test_a_function_that_is_at_work_when_the_database_is_closed(sales_url: URL) -> None:
+    db = Database(sales_url, pool=POOL)
+    entered, leave = threading.Semaphore(0), threading.Event()
+
+    def work(rows: list[Any]) -> int:
+        entered.release()
+        leave.wait(30)
+        return len(rows)
+
+    found = iter(db.parallel(select(Sale), by=Sale.id, workers=2, parts=40).map(work))
+    told: list[UsageError] = []
+
+    def read() -> None:
+        with pytest.raises(UsageError) as raised:
+            next(found)
+        told.append(raised.value)
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    assert entered.acquire(timeout=30)
+    threading.Timer(0.5, leave.set).start()
+    db.close()
+    reader.join(30)
+    assert "was closed while a parallel scan ran" in str(told[0])
+
+
+def test_two_threads_that_ask_one_scan(db: Database) -> None:
+    entered, leave = threading.Event(), threading.Event()
+
+    def work(rows: list[Any]) -> int:
+        entered.set()
+        leave.wait(30)
+        return len(rows)
+
+    found = iter(db.parallel(select(Sale), by=Sale.id, workers=2, parts=2).map(work))
+    other = threading.Thread(target=list, args=(found,))
+    other.start()
+    assert entered.wait(30)
+    with pytest.raises(UsageError, match="two at once ask a parallel scan") as raised:
+        next(found)
+    assert "one loop" in raised.value.hint
+    leave.set()
+    other.join(30)
 
 
 _SCRIPT = """

@@ -18,7 +18,18 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.engine import URL
 
-from dal import AsyncPipeline, BulkWriter, Database, Pipeline, PoolConfig, StageFailed, WorkerLost
+from dal import (
+    AsyncDatabase,
+    AsyncPipeline,
+    BulkWriter,
+    Database,
+    Pipeline,
+    PoolConfig,
+    StageFailed,
+    UsageError,
+    WorkerLost,
+    read_select,
+)
 from tests.pipeline.doors import run
 from tests.pipeline.stages import Base, Item, die, endless, ids, sluggish, square
 
@@ -100,6 +111,72 @@ def test_a_database_that_is_closed_meanwhile(url: URL) -> None:
         Pipeline(ids()).transform(sluggish, batch=10).store(BulkWriter(db, Item), batch=10).run()
     assert isinstance(raised.value.__cause__, Exception)
     assert raised.value.report.stored == count(url)
+
+
+@pytest.mark.parametrize("statement", ["rows", "sleeping"])
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_database_that_is_closed_under_read_select(
+    url: URL, kind: str, statement: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    numbers = select(func.generate_series(1, 10_000).label("n"))
+    at_work = threading.Event()
+    read = numbers if statement == "rows" else select(func.pg_sleep(30))
+
+    def work(item: Any) -> Any:
+        at_work.set()
+        time.sleep(0.01)
+        return item
+
+    if kind == "sync":
+        db = Database(url)
+
+        def close() -> None:
+            _wait_for(at_work, url, read)
+            db.close()
+
+        closer = threading.Thread(target=close)
+        closer.start()
+        with pytest.raises(StageFailed, match="the database was closed while read_select ran") as raised:
+            Pipeline(read_select(db, read, batch=100), queue=10).transform(work, batch=5).store([]).run()
+        closer.join(30)
+        assert not closer.is_alive()
+    else:
+
+        async def both() -> None:
+            db = AsyncDatabase(url)
+            source = read_select(db, read, batch=100)
+            run = asyncio.create_task(AsyncPipeline(source, queue=10).transform(work, batch=5).store([]).run())
+            await asyncio.to_thread(_wait_for, at_work, url, read)
+            await db.close()
+            await run
+
+        with pytest.raises(StageFailed, match="the database was closed while read_select ran") as raised:
+            asyncio.run(both())
+    assert isinstance(raised.value.__cause__, UsageError)
+    assert "stop reading" in raised.value.hint
+    assert "while a connection was out" not in caplog.text
+
+
+def _wait_for(at_work: threading.Event, url: URL, read: Any) -> None:
+    if "pg_sleep" not in str(read):
+        assert at_work.wait(30)
+        return
+    until = time.monotonic() + 30
+    conninfo = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        asleep = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
+        while not connection.execute(asleep).fetchone() and time.monotonic() < until:
+            time.sleep(0.02)
+
+
+def test_a_loop_over_read_select_whose_database_is_closed(url: URL, caplog: pytest.LogCaptureFixture) -> None:
+    db = Database(url)
+    found = iter(read_select(db, select(func.generate_series(1, 100)), batch=10))  # type: ignore[arg-type]
+    assert next(found) == 1
+    db.close()
+    with pytest.raises(UsageError, match="was closed while read_select ran"):
+        next(found)
+    assert "while a connection was out" not in caplog.text
 
 
 async def test_a_task_that_is_cancelled() -> None:
