@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import AsyncIterator, Iterator, Mapping
 
 import pytest
@@ -24,6 +25,12 @@ __all__ = [
     "redis_server",
     "redis_url",
 ]
+
+
+def pytest_configure() -> None:
+    """Hear Ctrl-C, and let the processes of tests hear it: a suite in the background of a shell has it ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

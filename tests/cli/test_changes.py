@@ -38,9 +38,7 @@ def run(db: Database, *arguments: str) -> Result:
 
 def tailing(db: Database, *arguments: str) -> subprocess.Popen[str]:
     """Start it, and wait until it reads."""
-    # A suite that runs in the background has Ctrl-C ignored, and its children with it.
-    start = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from dal.cli import main; main()"
-    command = [sys.executable, "-c", start, "changes", "tail", "--url", shown(db), *arguments]
+    command = [sys.executable, "-m", "dal.cli", "changes", "tail", "--url", shown(db), *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     # A slot that is being made is active too, while it waits for every transaction of the server to end.
     active = text("""

@@ -86,9 +86,7 @@ def test_a_role_that_may_not_see_others(orders: Database, dal_database: URL) -> 
 
 def test_it_goes_on_until_it_is_stopped(orders: Database, dal_database: URL) -> None:
     url = dal_database.render_as_string(hide_password=False)
-    # A suite started in the background of a shell has SIGINT ignored, and so would its children.
-    start = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from dal.cli import main; main()"
-    command = [sys.executable, "-c", start, "pool", "--url", url, "--interval", "0.1"]
+    command = [sys.executable, "-m", "dal.cli", "pool", "--url", url, "--interval", "0.1"]
     environment = {**os.environ, "COLUMNS": "200", "PYTHONUNBUFFERED": "1", "FORCE_COLOR": "1", "TERM": "xterm"}
     shown = ""
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:

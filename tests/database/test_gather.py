@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
@@ -132,15 +132,6 @@ def test_an_error_of_one_breaks_off_the_others(db: Door, beside: Beside) -> None
     assert db.call(lambda database: database.gather(slow(0), slow(0)))
 
 
-@pytest.fixture
-def ctrl_c() -> Iterator[None]:
-    """Hear Ctrl-C: a suite that runs in the background has it ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize("statements", [2, 6])
 def test_ctrl_c_breaks_off_all(dal_database: URL, beside: Beside, statements: int) -> None:
     def press() -> None:
