@@ -107,7 +107,7 @@ class AsyncStream(Generic[T]):
             The flow; `await flow.ready()` waits until it reads.
 
         Raises:
-            UsageError: The sink is none, or no event loop runs.
+            UsageError: The sink is none, its table has other columns than what the last step gives, or no event loop runs.
         """
         waiting = TaskWaiting()
         opening = self._description.opening

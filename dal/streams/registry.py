@@ -18,6 +18,7 @@ from dal.streams.shapes import shapes_of
 from dal.streams.slot import checked_name
 from dal.streams.slot_source import SlotSource
 from dal.streams.source import Source
+from dal.streams.steps import Gives
 from dal.streams.stream import Description, Opening
 from dal.streams.waiting import Waiting
 
@@ -101,7 +102,17 @@ class Streams:
             return SlotSource(self._engine, shapes, name, options, waiting, self._tell)
 
         return Description(
-            Opening(name or "temporary", self._engine, self._sessions, source, self._running.add, self._delay, self._tell)
+            Opening(
+                name or "temporary",
+                self._engine,
+                self._sessions,
+                source,
+                self._running.add,
+                self._delay,
+                self._tell,
+                # Which of several comes, a filter may know; which columns a publication has, its maker.
+                Gives(shapes[0].names) if len(shapes) == 1 and publication is None and {*kinds} - {"delete"} else None,
+            )
         )
 
     def problems(self) -> Iterator[tuple[str, str]]:

@@ -41,6 +41,12 @@ class Shape:
         return len(self.tables) > 1
 
     @property
+    def names(self) -> frozenset[str]:
+        """The attributes that each of its inserts and updates has: not a subclass's, and none that the server computes."""
+        found = [each for table in self.tables for each in attributes(self.mapper, table).values()]
+        return frozenset(key for key, column in found if column.computed is None)
+
+    @property
     def own_table(self) -> Table:
         """The table whose rows are its objects and no other class's."""
         return self.tables[-1]

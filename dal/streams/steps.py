@@ -6,6 +6,7 @@ A step is a function that makes the stage when a flow starts, so that a stream c
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -13,14 +14,15 @@ from sqlalchemy.orm import Session
 from dal.durations import Duration, seconds
 from dal.errors import UsageError
 from dal.streams.aggregates import AggregateFunction
-from dal.streams.alerts import AlertStage, Rule
+from dal.streams.alerts import Alert, AlertStage, Rule
 from dal.streams.fields import Field, getter, named_getters
 from dal.streams.loop import Batching
 from dal.streams.operators import enriched, entity_look_up, filtered, flat_mapped, mapped
 from dal.streams.stage import Stage
-from dal.streams.window import FixedWindows, SessionWindows, WindowSpec
+from dal.streams.window import WINDOW, FixedWindows, SessionWindows, WindowSpec
 
 __all__ = [
+    "Gives",
     "Settle",
     "Step",
     "alert_step",
@@ -33,25 +35,56 @@ __all__ = [
 ]
 
 Settle = Callable[[Any], Any]
-Step = Callable[[Settle], Stage]
+
+
+@dataclass(frozen=True, slots=True)
+class Gives:
+    """What the items of a stream have, where that can be known before there is one.
+
+    Attributes:
+        names: The names of their values.
+        all_written: Whether a table has to have all of them, or takes those it has.
+    """
+
+    names: frozenset[str]
+    all_written: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step.
+
+    Attributes:
+        make: Makes the stage, given what awaits a caller's function.
+        gives: What its items have; None where only its function knows.
+        keeps: Whether its items are those it was given.
+    """
+
+    make: Callable[[Settle], Stage]
+    gives: Gives | None = None
+    keeps: bool = False
+
+    def __call__(self, settle: Settle) -> Stage:
+        """Make the stage."""
+        return self.make(settle)
 
 
 def filter_step(wanted: Callable[[Any], object]) -> Step:
     """Describe a filter."""
     function = _called(wanted, "filter")
-    return lambda settle: filtered(function)
+    return Step(lambda settle: filtered(function), keeps=True)
 
 
 def map_step(function: Callable[[Any], Any]) -> Step:
     """Describe a map."""
     called = _called(function, "map")
-    return lambda settle: mapped(called)
+    return Step(lambda settle: mapped(called))
 
 
 def flat_map_step(function: Callable[[Any], Any]) -> Step:
     """Describe a flat_map."""
     called = _called(function, "flat_map")
-    return lambda settle: flat_mapped(called)
+    return Step(lambda settle: flat_mapped(called))
 
 
 def enrich_step(
@@ -62,14 +95,14 @@ def enrich_step(
         raise UsageError(f"enrich(size={size!r}): how many keys are looked up at a time", hint="size=1000")
     found = entity_look_up(look_up, sessions) if isinstance(look_up, type) else _called(look_up, "enrich")
     getter(by)
-    return lambda settle: enriched(found, by, into or (lambda item, looked_up: (item, looked_up)), settle, size)
+    return Step(lambda settle: enriched(found, by, into or (lambda item, looked_up: (item, looked_up)), settle, size))
 
 
 def alert_step(rule: Rule) -> Step:
     """Describe alerts."""
     if not callable(getattr(rule, "judge", None)):
         raise UsageError(f"{rule!r} is no rule", hint="alert(Threshold(value='late', above=20, clear=15))")
-    return lambda settle: AlertStage(rule)
+    return Step(lambda settle: AlertStage(rule), Gives(frozenset(each.name for each in fields(Alert)), all_written=False))
 
 
 def batching_of(size: int, wait: Duration) -> Batching:
@@ -99,7 +132,7 @@ def window_step(
         )
     keys = named_getters(by)
     wrong = [name for name, each in aggregate.items() if not isinstance(each, AggregateFunction)]
-    twice = sorted(set(keys) & {*aggregate, "window_start", "window_end"})
+    twice = sorted(set(keys) & {*aggregate, *WINDOW})
     if wrong or not aggregate:
         raise UsageError(
             f"aggregate= has to name what is computed{': ' + ', '.join(wrong) if wrong else ''}",
@@ -115,14 +148,15 @@ def window_step(
         idle=None if idle is None else _span(idle, "idle"),
         late=late or (lambda item, moment: None),
     )
+    gives = Gives(frozenset({*WINDOW, *keys, *aggregate}))
     if gap is not None:
         pause = _positive(gap, "gap")
-        return lambda settle: SessionWindows(spec, settle, pause)
+        return Step(lambda settle: SessionWindows(spec, settle, pause), gives)
     length = _positive(size, "seconds")
     step = length if every is None else _positive(every, "every")
     if step > length:
         raise UsageError("windows that begin less often than they last leave out what is between", hint="every <= seconds")
-    return lambda settle: FixedWindows(spec, settle, length, step)
+    return Step(lambda settle: FixedWindows(spec, settle, length, step), gives)
 
 
 def _span(value: Duration, name: str) -> int:

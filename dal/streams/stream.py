@@ -22,6 +22,7 @@ from dal.streams.sinks.calls import Calls
 from dal.streams.sinks.table import TableSink
 from dal.streams.source import Source
 from dal.streams.steps import (
+    Gives,
     Step,
     alert_step,
     batching_of,
@@ -51,6 +52,7 @@ class Opening:
         register: Notes what has to be closed with the database.
         retry_delay: The first pause after a fault, in seconds.
         tell: Called with a fact for each new try.
+        gives: What a change has, where all of them are of one kind.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Opening:
     register: Callable[[Any], None]
     retry_delay: float
     tell: Callable[[object], None] | None
+    gives: Gives | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +84,17 @@ class Description:
         return replace(self, steps=(*self.steps, step))
 
     def loop(self, sink: Sink, waiting: Waiting) -> Loop:
-        """Make what runs it."""
+        """Make what runs it.
+
+        Raises:
+            UsageError: The sink's table cannot take what the last step gives.
+        """
         opening = self.opening
+        gives = opening.gives
+        for step in self.steps:
+            gives = gives if step.keeps else step.gives
+        if gives is not None and isinstance(sink, TableSink):
+            sink.check(gives.names, all_written=gives.all_written)
         return Loop(
             opening.source(waiting),
             [step(waiting.settle) for step in self.steps],
@@ -221,7 +233,7 @@ class Stream(Generic[T]):
 
         Raises:
             ReplicationError: The server or a table cannot give the stream.
-            UsageError: The sink is none.
+            UsageError: The sink is none, or its table has other columns than what the last step gives.
         """
         waiting = ThreadWaiting()
         opening = self._description.opening

@@ -16,11 +16,14 @@ from typing import Any
 from dal.streams.aggregates import AggregateFunction
 from dal.streams.stage import Event
 
-__all__ = ["UNIX", "FixedWindows", "SessionWindows", "WindowSpec", "micros"]
+__all__ = ["UNIX", "WINDOW", "FixedWindows", "SessionWindows", "WindowSpec", "micros"]
 
 UNIX = datetime(1970, 1, 1, tzinfo=UTC)
 _MICRO = timedelta(microseconds=1)
 _NEVER = -(2**63)
+
+WINDOW = ("window_start", "window_end")
+"""What every result has, beside its group and its aggregates."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ has no such attributes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +18,12 @@ from dal.errors import UsageError
 from dal.streams.change import UNCHANGED, Change
 from dal.streams.marks import Kept, make_table, read_mark, write_mark
 from dal.streams.sinks.base import Setting
+from dal.streams.window import WINDOW
 
 if TYPE_CHECKING:
     from dal.bulk import BulkWriter
 
 __all__ = ["TableSink"]
-
-_WINDOW = ("window_start", "window_end")
 
 
 class TableSink:
@@ -46,13 +45,32 @@ class TableSink:
             )
         self._writer = writer
         self._names = frozenset(writer.target.columns)
-        self._key = [getattr(each, "key", each) for each in key] if key is not None else list(writer.target.key)
+        self._key = list(writer.target.key) if key is None else [writer.target.named(each, "key=") for each in key]
         if not self._key:
             raise UsageError(f"{writer.target.name} has no primary key to write by", hint=".to(writer, key=[...])")
         self._open: AbstractContextManager[Session] | None = None
         self._session: Session | None = None
         self._setting: Setting | None = None
         self._last: Kept | None = None
+
+    def check(self, names: Collection[str], *, all_written: bool) -> None:
+        """Compare what items will have with what the table has, before there are any.
+
+        Args:
+            names: The names of their values.
+            all_written: Whether all of them are written, or those that the table has.
+
+        Raises:
+            UsageError: The table does not have one, or its key is not among them.
+        """
+        target = self._writer.target
+        unknown = sorted({*names} - self._names - {*WINDOW}) if all_written else []
+        if unknown:
+            raise UsageError(
+                f"{target.name} has no column for {', '.join(unknown)}, which every item of the flow has",
+                hint=f".window() with names of its columns ({', '.join(target.columns)}), or .map() to a row of it",
+            )
+        self._check_key(names, "items will have no")
 
     def open(self, setting: Setting) -> None:
         """Make the table of positions where it is missing."""
@@ -150,7 +168,7 @@ class TableSink:
 
     def _row(self, item: Any) -> dict[str, Any]:
         row = dict(item) if isinstance(item, dict) else writer_row(item, self._names)
-        for name in _WINDOW:
+        for name in WINDOW:
             if name in row and name not in self._names:
                 del row[name]
         return row
@@ -158,11 +176,17 @@ class TableSink:
     def _key_of(self, row: dict[str, Any]) -> tuple[Any, ...]:
         try:
             return tuple([row[name] for name in self._key])
-        except KeyError as error:
+        except KeyError:
+            self._check_key(row, "an item has no")
+            raise
+
+    def _check_key(self, names: Collection[str], said: str) -> None:
+        missing = next((name for name in self._key if name not in names), None)
+        if missing is not None:
             raise UsageError(
-                f"an item has no {error.args[0]!r}, which is part of the key of {self._writer.target.name}: {sorted(row)}",
+                f"{said} {missing!r}, which is part of the key of {self._writer.target.name}: {', '.join(sorted(names))}",
                 hint=".window(..., by=...) with that name, or .map() to rename it, or .to(writer, key=[...])",
-            ) from error
+            )
 
 
 class _Undo(Exception):
