@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
@@ -40,14 +41,15 @@ INSERT INTO "odd schema"."Odd%Table" SELECT generate_series(1, 500)
 
 @pytest.fixture(scope="module")
 def big_url(dal_server: Server) -> Iterator[URL]:
-    url = dal_server.create_database("parallel_big")
+    name = f"parallel_big_{os.getpid()}"
+    url = dal_server.create_database(name)
     with Database(url) as db:
         with db.transaction() as session:
             session.connection().connection.cursor().execute(_BIG)
         with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.execute(text("VACUUM ANALYZE"))
     yield url
-    dal_server.drop_database("parallel_big")
+    dal_server.drop_database(name)
 
 
 @pytest.fixture
