@@ -20,6 +20,7 @@ __all__ = [
     "entity_of",
     "is_orm",
     "joined_paths",
+    "listeners_behind",
     "missing",
     "next_run",
     "only_columns",
@@ -114,6 +115,12 @@ def entity_of(execution: Any) -> Any | None:
     """Return the mapper of the first entity of an ORM statement."""
     entities = getattr(getattr(execution.compiled, "compile_state", None), "_lead_mapper_entities", None)
     return getattr(entities[0], "mapper", None) if entities else None
+
+
+def listeners_behind(listener: Callable[..., bool], dialect: Any, name: str) -> tuple[Callable[..., bool], ...]:
+    """Return the listeners of an event of a dialect that come after one, and are not asked when that one acts."""
+    every = tuple(getattr(dialect.dispatch, name))
+    return every[every.index(listener) + 1 :] if len(every) > 1 and listener in every else ()
 
 
 def next_run() -> int:

@@ -5,6 +5,7 @@ A group never grows with its count: it holds counters, a few hashes and one exam
 
 from __future__ import annotations
 
+import weakref
 from types import CodeType
 from typing import Any
 
@@ -24,7 +25,8 @@ class Group:
 
     Attributes:
         kind: LAZY, COLUMN, READ, WRITE or EAGER.
-        subject: The relationship property of a lazy load, (mapper, attributes, how) of a column load, the entity of a read.
+        subject: The relationship property of a lazy load, (mapper, attributes, how) of a column load, the entity of a read, the
+            table of a write.
         sql: The text of the first statement, with the literals it was written with.
         shape: The same without literals: what findings show.
         count: How many statements.
@@ -33,6 +35,8 @@ class Group:
         batches: How many of them came from each result.
         loaded: The group that loaded the first parent, if it was seen.
         circular: A later parent was loaded by the group itself: a walk from object to object.
+        last_writes: How many rows the scope had written when its last statement came.
+        transaction: The transaction of its last statement.
     """
 
     __slots__ = (
@@ -55,6 +59,7 @@ class Group:
         "shape",
         "sql",
         "subject",
+        "transaction",
         "web",
         "writes",
     )  # fmt: skip
@@ -76,6 +81,7 @@ class Group:
         self.orm = False
         self.isolated = 0
         self.last_writes = -1
+        self.transaction: weakref.ref[Any] | None = None
         self.reads: Reads | None = None
         self.writes: Writes | None = None
         self.compiled: Any = None
@@ -107,17 +113,17 @@ class Reads:
 
     Attributes:
         varied: Names of the parameters, or positions of the literals, that changed.
-        tight: How often it was asked again with nothing changed, at once and in the same transaction.
+        tight: How often it was asked again with nothing changed, at once, in the same transaction, with nothing written there.
         ones: Names of the parameters that are 1, among them perhaps LIMIT.
         settled: It is known by now what varies.
     """
 
     __slots__ = (
         "changed_size", "first", "first_sql", "last", "last_size", "ones", "settled", "shortest", "size", "tight", "times",
-        "transaction", "varied",
+        "varied",
     )  # fmt: skip
 
-    def __init__(self, parameters: Any, sql: str, transaction: int) -> None:
+    def __init__(self, parameters: Any, sql: str) -> None:
         self.first = marks(parameters)
         self.ones = {name for name, value in _named(parameters) if value == 1 and isinstance(value, int)}
         self.last = self.first
@@ -129,22 +135,19 @@ class Reads:
         self.tight = 0
         self.times = 1
         self.settled = False
-        self.transaction = transaction
 
-    def add(self, parameters: Any, sql: str, transaction: int, *, quick: bool) -> None:
-        """Compare one more execution with the ones before."""
+    def add(self, parameters: Any, sql: str, *, tight: bool) -> None:
+        """Compare one more execution with the ones before; `tight` when nothing could have changed the answer."""
         self.times += 1
         self.settled = self.times > _SETTLED and bool(self.varied)
         found = marks(parameters)
         if sql is not self.first_sql and sql != self.first_sql:
             self.varied |= _changed_literals(self.first_sql, sql)
         if found == self.last:
-            if quick and transaction == self.transaction:
-                self.tight += 1
+            self.tight += tight
         elif len(self.varied) < 16:
             self.varied.update(name for name, value in found.items() if self.first.get(name, value) != value)
         self.last = found
-        self.transaction = transaction
         self.measure(parameters)
 
     def measure(self, parameters: Any) -> None:

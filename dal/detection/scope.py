@@ -64,10 +64,6 @@ class Scope:
         self.groups = self._sorter.groups
         self._most_timeline = timeline
 
-    def transaction_ended(self) -> None:
-        """Note a commit or a rollback."""
-        self._sorter.transactions += 1
-
     def flush_began(self) -> None:
         """Note the start of a flush."""
         self._sorter.flushes += 1

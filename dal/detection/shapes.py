@@ -10,7 +10,7 @@ import re
 from dal.detection.fingerprint import LONGEST, fingerprint
 from dal.detection.trail import Trail
 
-__all__ = ["NOISE", "POLL", "READ", "SAVEPOINT", "WRITE", "Shape", "known", "remember", "shape_kind", "shape_of"]
+__all__ = ["NOISE", "POLL", "READ", "SAVEPOINT", "WRITE", "Shape", "known", "remember", "shape_kind", "shape_of", "written_table"]
 
 READ, WRITE, POLL, SAVEPOINT, NOISE = "read", "write", "poll", "savepoint", "noise"
 
@@ -27,6 +27,8 @@ _WRITE = re.compile(
     r"\s*(?:INSERT|UPDATE|DELETE|MERGE|REPLACE)\b|\s*WITH\b.*\b(?:INSERT\s+INTO|UPDATE\s+\S+\s+SET|DELETE\s+FROM)\b",
     re.IGNORECASE | re.DOTALL,
 )
+
+_TABLE = re.compile(r"\b(?:INTO|UPDATE|FROM)\s+(?:ONLY\s+)?([^\s(]+)", re.IGNORECASE)
 
 
 def shape_kind(shape: str) -> str:
@@ -46,6 +48,17 @@ def shape_kind(shape: str) -> str:
     if _WRITE.match(shape):
         return WRITE
     return POLL if "SKIP LOCKED" in shape.upper() else READ
+
+
+def written_table(shape: str) -> str:
+    """Return the table that a write changes, as it is written; empty where none can be told.
+
+    Example:
+        >>> written_table("INSERT INTO users (name) VALUES (?)"), written_table("UPDATE ONLY t SET a = ?")
+        ('users', 't')
+    """
+    found = _TABLE.search(shape)
+    return found.group(1) if found else ""
 
 
 class Shape:

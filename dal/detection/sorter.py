@@ -5,6 +5,7 @@ A statement that comes the same way as one before goes to the same group at once
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 from dal.detection import _internals, shapes
@@ -21,6 +22,7 @@ __all__ = ["Sorter"]
 
 _MOST_KNOWN = 2_000
 _ENOUGH_PARENTS = 100
+_MOST_TABLES = 500
 _QUICK = 0.02
 """Seconds between two equal questions up to which they count as asked at once, not as polling."""
 
@@ -36,14 +38,13 @@ class Sorter:
 
     Attributes:
         groups: What was seen, by shape and place.
-        transactions: How many transactions have ended.
         flushes: How many flushes have begun.
         last_end: When the last statement ended.
     """
 
     def __init__(self, eager: EagerLoads, runs: Runs, *, track_eager: bool, wide: WideRows | None) -> None:
         self.groups = GroupTable()
-        self.transactions = self.flushes = 0
+        self.flushes = 0
         self.last_end = 0.0
         self.units = Units()
         self._eager = eager
@@ -51,6 +52,7 @@ class Sorter:
         self._track_eager = track_eager
         self._wide = wide
         self._savepoints = self._polls = self._writes = 0
+        self._written: dict[str, int] = {}
         self._known: dict[Trail | tuple[Trail, int], Group] = {}
         self._dropped = 0
 
@@ -163,7 +165,8 @@ class Sorter:
     def _read(self, statement: Statement, unit: int) -> Group:
         group = self.groups.find(READ, None, statement, (READ, statement.shape.text, statement.trail.key, unit))
         if group.reads is None:
-            group.reads = Reads(statement.parameters, statement.sql, self.transactions)
+            group.reads = Reads(statement.parameters, statement.sql)
+            self._changed(group, statement)
         else:
             self._compare(group, group.reads, statement)
         return group
@@ -183,11 +186,21 @@ class Sorter:
     def _compare(self, group: Group, reads: Reads, statement: Statement) -> None:
         quick = statement.started - self.last_end < _QUICK
         before = reads.tight
-        reads.add(statement.parameters, statement.sql, self.transactions, quick=quick)
+        reads.add(statement.parameters, statement.sql, tight=not self._changed(group, statement) and quick)
         if group.compiled is None:
             group.compiled, group.dialect = statement.execution.compiled, statement.execution.dialect
         if not reads.varied and (before == reads.tight or "LIMIT" in group.shape):
             self._polls += 1
+
+    def _changed(self, group: Group, statement: Statement) -> bool:
+        """Tell whether the answer may be another than last time: in a new transaction, or after a write to its tables."""
+        transaction = statement.execution.root_connection.get_transaction()
+        known, last = group.transaction, group.last_writes
+        group.last_writes = self._writes
+        if known is None or known() is not transaction:
+            group.transaction = weakref.ref(transaction) if transaction is not None else None
+            return True
+        return last != self._writes and any(at > last and table in group.shape for table, at in self._written.items())
 
     # Writes.
 
@@ -195,12 +208,16 @@ class Sorter:
         group = self.groups.find(WRITE, None, statement, (WRITE, statement.shape.text, statement.trail.key, unit))
         if group.writes is None:
             group.writes = Writes(statement.parameters, statement.sql)
+            group.subject = shapes.written_table(group.shape)
+            if len(self._written) >= _MOST_TABLES:
+                self._written.clear()
             group.compiled, group.dialect = statement.execution.compiled, statement.execution.dialect
         self._write_again(group, statement)
         return group
 
     def _write_again(self, group: Group, statement: Statement) -> None:
         self._writes += 1
+        self._written[group.subject] = self._writes
         execution = statement.execution
         assert group.writes is not None
         group.writes.add(

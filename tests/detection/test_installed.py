@@ -35,7 +35,7 @@ def engine() -> Iterator[Engine]:
 def gone() -> Iterator[None]:
     yield
     detect.uninstall()
-    assert threading.active_count() > 1 or not event.contains(Engine, "before_cursor_execute", listeners._before)
+    assert threading.active_count() > 1 or not listeners.listening()
 
 
 def page(engine: Engine) -> int:
