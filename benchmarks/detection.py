@@ -27,7 +27,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import StaticPool
 
 from dal.detection import detect
-from tests.detection.scenarios import columns, eager_loads, lazy_loads, ported, statements, writes  # noqa: F401
+from tests.detection.scenarios import applications, columns, eager_loads, lazy_loads, ported, statements, writes  # noqa: F401
 from tests.detection.scenarios.models import Base, User, seed
 from tests.detection.scenarios.table import COLUMN, N1, REPEATED, TABLE, App, Scenario
 

@@ -19,6 +19,7 @@ __all__ = [
     "compile_path",
     "entity_of",
     "is_orm",
+    "is_refresh",
     "joined_paths",
     "listeners_behind",
     "missing",
@@ -41,7 +42,7 @@ class Asked(NamedTuple):
     Attributes:
         parent: The state of the object whose attribute was touched, of a lazy load.
         refreshed: The state of the object whose columns are loaded.
-        by_user: The load was asked for by `session.refresh()`.
+        by_user: The load was asked for by `session.refresh()`; so is an eager load that belongs to it.
         path: Mappers and properties that lead to what is loaded; empty for a statement of the application's own.
     """
 
@@ -83,8 +84,13 @@ def asked(execution: Any) -> Asked | None:
         return Asked(None, None, False, path) if len(path) > 1 else _OWN
     if parent is not None and _TOP_LEVEL in options:
         # immediateload and refresh of relationships: eager, although they name a parent.
-        return Asked(None, None, False, compile_path(execution) or (None, None))
+        return Asked(None, None, is_refresh(options), compile_path(execution) or (None, None))
     return Asked(parent, refreshed, bool(load._is_user_refresh), compile_path(execution))
+
+
+def is_refresh(options: Any) -> bool:
+    """Tell from the options of an eager load whether it belongs to a `session.refresh()`."""
+    return bool(getattr(getattr(options[_TOP_LEVEL], "load_options", None), "_is_user_refresh", False))
 
 
 def is_orm(compiled: Any) -> bool:

@@ -142,7 +142,8 @@ def _executing(name: str) -> Callable[..., bool]:
         if not scopes or scopes[-1].closed:
             scopes = active()
         execution = call[-1]
-        if not scopes or execution is None:
+        # SQLAlchemy's own questions to a server that it meets for the first time come without a transaction.
+        if not scopes or execution is None or execution.root_connection.get_transaction() is None:
             return False
         dialect = execution.dialect
         others = _internals.listeners_behind(execute, dialect, name)
@@ -204,12 +205,12 @@ def _ask(state: ORMExecuteState) -> None:
     """Leave what the public event says where `_internals.asked` looks for it."""
     if not active():
         return
-    parent = state.lazy_loaded_from
+    parent, by_user = state.lazy_loaded_from, False
     if parent is not None and "sa_top_level_orm_context" in state.execution_options:
-        parent = None
+        parent, by_user = None, _internals.is_refresh(state.execution_options)
     path = tuple(state.loader_strategy_path.path) if state.loader_strategy_path is not None else ()
     refreshed = getattr(state.load_options, "_refresh_state", None) if state.is_column_load else None
-    said = _internals.Asked(parent, refreshed, False, path)
+    said = _internals.Asked(parent, refreshed, by_user, path)
     state.update_execution_options(**{_internals.PUBLIC_OPTION: said})
 
 

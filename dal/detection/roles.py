@@ -6,12 +6,12 @@ That is what tells a loop over ids from a walk over pages.
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 from dal.detection.fingerprint import literals
 from dal.detection.groups import Group
 
-__all__ = ["EQUAL", "LIMIT", "LIST", "OFFSET", "RANGE", "roles"]
+__all__ = ["EQUAL", "LIMIT", "LIST", "OFFSET", "RANGE", "Role", "roles"]
 
 EQUAL, LIST, RANGE, LIMIT, OFFSET = "equal", "list", "range", "limit", "offset"
 
@@ -29,7 +29,19 @@ _BEFORE = re.compile(
 _AFTER = re.compile(r"\s*(?:::\w+\s*)?(?P<operator><=|>=|<|>)(?!>)")
 
 
-def roles(group: Group) -> dict[str, str]:
+class Role(NamedTuple):
+    """What part one value plays.
+
+    Attributes:
+        kind: EQUAL, LIST, RANGE, LIMIT or OFFSET.
+        column: What it is compared with, in lower case as it is written; empty where that is no plain column.
+    """
+
+    kind: str
+    column: str
+
+
+def roles(group: Group) -> dict[str, Role]:
     """Return the role of each parameter and literal of a group's statement, by the names that `Reads.varied` uses.
 
     Args:
@@ -48,19 +60,12 @@ def roles(group: Group) -> dict[str, str]:
     if any(name.startswith("#") for name in (group.reads.varied if group.reads else ())):
         text = group.sql
         places = [(f"#{at}", start, start + len(value)) for at, (start, value) in enumerate(literals(text))]
-    found_roles: dict[str, str] = {}
-    columns: dict[str, str] = {}
-    ranged: set[str] = set()
-    for name, start, end in places:
-        role, column = _role(text[:start], text[end:])
-        found_roles[name] = role
-        columns[name] = column
-        if role == RANGE:
-            ranged.add(column)
+    found = {name: _role(text[:start], text[end:]) for name, start, end in places}
     # Keyset written out: a > :x OR a = :x AND b > :y. The equality belongs to the walk.
+    ranged = {role.column for role in found.values() if role.kind == RANGE}
     return {
-        name: RANGE if role == EQUAL and columns[name] and columns[name] in ranged else role
-        for name, role in found_roles.items()
+        name: Role(RANGE, role.column) if role.kind == EQUAL and role.column and role.column in ranged else role
+        for name, role in found.items()
     }
 
 
@@ -84,25 +89,28 @@ def _compile_named(group: Group) -> str | None:
         return None
 
 
-def _role(before: str, after: str) -> tuple[str, str]:
+def _role(before: str, after: str) -> Role:
     text, in_list = _outside(before.rstrip())
     found = _BEFORE.search(text[-200:])
     if found is None:
         reverse = _AFTER.match(after)
-        return (RANGE if reverse else EQUAL), ""
+        return Role(RANGE if reverse else EQUAL, "")
     operator, column = " ".join(found["operator"].upper().split()), (found["column"] or "").lower()
-    if operator in ("IN", "NOT IN", "ANY", "ALL"):
-        return LIST, column
+    if operator == "NOT IN":
+        # Whatever was not seen yet: a way to walk on, and nobody's own list.
+        return Role(RANGE, column)
+    if operator in ("IN", "ANY", "ALL"):
+        return Role(LIST, column)
     if operator == "LIMIT":
         # MariaDB writes LIMIT offset, count.
-        return (OFFSET if not in_list and after.lstrip().startswith(",") else LIMIT), ""
+        return Role(OFFSET if not in_list and after.lstrip().startswith(",") else LIMIT, "")
     if operator in ("FIRST", "NEXT", "TOP"):
-        return LIMIT, ""
+        return Role(LIMIT, "")
     if operator == "OFFSET":
-        return OFFSET, ""
+        return Role(OFFSET, "")
     if operator in ("<", ">", "<=", ">=") or operator.startswith("BETWEEN"):
-        return RANGE, column
-    return EQUAL, column
+        return Role(RANGE, column)
+    return Role(EQUAL, column)
 
 
 def _outside(text: str) -> tuple[str, bool]:

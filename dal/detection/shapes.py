@@ -10,7 +10,19 @@ import re
 from dal.detection.fingerprint import LONGEST, fingerprint
 from dal.detection.trail import Trail
 
-__all__ = ["NOISE", "POLL", "READ", "SAVEPOINT", "WRITE", "Shape", "known", "remember", "shape_kind", "shape_of", "written_table"]
+__all__ = [
+    "NOISE",
+    "POLL",
+    "READ",
+    "SAVEPOINT",
+    "WRITE",
+    "Shape",
+    "known",
+    "remember",
+    "shape_kind",
+    "shape_of",
+    "written_table",
+]
 
 READ, WRITE, POLL, SAVEPOINT, NOISE = "read", "write", "poll", "savepoint", "noise"
 

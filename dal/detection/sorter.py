@@ -109,7 +109,8 @@ class Sorter:
             group = self._lazy(statement, unit, asked)
         elif len(asked.path) > 1:
             group = self.groups.find(EAGER, asked.path, statement, (EAGER, asked.path, statement.trail.key))
-            if self._track_eager:
+            # Who refreshes a relationship names it: it is wanted, whether or not it is read here.
+            if self._track_eager and not asked.by_user:
                 self._eager.separately(group, asked.path)
         else:
             group = self._read(statement, unit)

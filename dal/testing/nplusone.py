@@ -23,10 +23,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dal.testing.queries import Queries
+
 if TYPE_CHECKING:
     from dal.detection import Finding, Report
     from dal.detection.baseline import Baseline
-    from dal.detection.report import Seen
     from dal.detection.reports.record import ScopeRecord
 
 __all__ = ["Queries"]
@@ -35,46 +36,6 @@ _MARK = "nplusone(allow, max_queries, max_seconds, threshold, ignore): what dete
 _KEYWORDS = frozenset({"allow", "max_queries", "max_seconds", "threshold", "ignore"})
 _OUTPUT = "dal_nplusone"
 _TIMELINE = 500
-
-
-class Queries:
-    """The statements of one test, from the start of its own code: what the fixture `queries` gives."""
-
-    def __init__(self) -> None:
-        self._report: Report | None = None
-        self._from = 0
-
-    def watch(self, report: Report) -> None:
-        """Follow a report."""
-        self._report = report
-
-    @property
-    def count(self) -> int:
-        """How many statements reached the database."""
-        return (self._report.count if self._report else 0) - self._from
-
-    @property
-    def seconds(self) -> float:
-        """How long they took in the driver, since the start of the test."""
-        return self._report.seconds if self._report else 0.0
-
-    @property
-    def findings(self) -> tuple[Finding, ...]:
-        """What detection has to say so far."""
-        return self._report.findings if self._report else ()
-
-    @property
-    def statements(self) -> tuple[Seen, ...]:
-        """The shapes that were sent, with count, seconds and call site."""
-        return self._report.statements if self._report else ()
-
-    def clear(self) -> None:
-        """Count from zero from here on."""
-        self._from += self.count
-
-    def __repr__(self) -> str:
-        lines = (f"{seen.count:4d} x {seen.sql[:140]}  ({seen.call_site})" for seen in self.statements)
-        return f"{self.count} statements\n" + "\n".join(lines)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
 from dal.detection import Report, detect
-from tests.detection.scenarios import columns, eager_loads, lazy_loads, ported, statements, writes  # noqa: F401
+from tests.detection.scenarios import applications, columns, eager_loads, lazy_loads, ported, statements, writes  # noqa: F401
 from tests.detection.scenarios.models import Base, seed
 from tests.detection.scenarios.table import TABLE, App, Scenario
 

@@ -7,11 +7,14 @@ from sqlalchemy.engine import URL
 from sqlalchemy.orm import Session
 
 from dal.detection import MultipliedRows, detect
-from tests.detection.scenarios import columns, eager_loads, lazy_loads, ported, statements, writes  # noqa: F401
+from tests.detection.scenarios import applications, columns, eager_loads, lazy_loads, ported, statements, writes  # noqa: F401
 from tests.detection.scenarios.models import Base, seed
 from tests.detection.scenarios.table import TABLE, App
 
 STREAMS = {
+    "deferred_column_of_an_export",
+    "export_with_its_children_in_chunks",
+    "export_with_the_children_of_each",
     "in_partitions_of_a_stream",
     "inside_yield_per",
     "many_to_many_backward_inside_yield_per",

@@ -1,6 +1,7 @@
 """The same SELECT from the same place again and again: get() in a loop, a count for each row, a question asked anew each time.
 
-Silent for pages (OFFSET or keyset), chunks of a list, ranges walked one after the other, queues and status being polled.
+Silent for pages (OFFSET, keyset or NOT IN), chunks of a list, ranges walked one after the other, trees read level by level,
+queues and status being polled.
 """
 
 from __future__ import annotations
@@ -8,12 +9,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from sqlalchemy import Table
 from sqlalchemy.orm import Mapper
 
 from dal.detection.advice import shortened
 from dal.detection.findings import Finding, RepeatedStatement
 from dal.detection.groups import READ, Group, Reads
-from dal.detection.roles import EQUAL, LIMIT, LIST, OFFSET, roles
+from dal.detection.roles import EQUAL, LIMIT, LIST, OFFSET, RANGE, Role, roles
 from dal.detection.scope import Scope
 
 __all__ = ["judge"]
@@ -44,29 +46,30 @@ def _reason(group: Group, reads: Reads) -> str:
     if not varied:
         return "invariant" if reads.tight + 1 >= _LEAST else ""
     known = roles(group)
-    found = {_role_of(name, known) for name in varied}
+    found = {_role_of(name, known).kind for name in varied}
     if EQUAL in found:
         return "per-item"
     if LIST in found:
-        return "" if _chunks(group, reads, known) else "list-per-item"
+        return "" if _chunks(reads, known) or _levels(group, reads, known) else "list-per-item"
     if OFFSET in found:
         return "row-by-row" if _one_row(group, reads, known) else ""
     return ""
 
 
-def _role_of(name: str, known: dict[str, str]) -> str:
+def _role_of(name: str, known: dict[str, Role]) -> Role:
     if name in known:
         return known[name]
     if name in ("#size", "#list"):
-        return LIST
+        # The list that changed in length is one that leaves out what was seen, where there is no other.
+        return Role(RANGE if known and all(role.kind != LIST for role in known.values()) else LIST, "")
     # The values of an expanded list are named after it: id_1 became id_1_1, id_1_2 ...
     stem = name.rpartition("_")[0]
-    return known.get(stem, EQUAL)
+    return known.get(stem, Role(EQUAL, ""))
 
 
-def _chunks(group: Group, reads: Reads, known: dict[str, str]) -> bool:
+def _chunks(reads: Reads, known: dict[str, Role]) -> bool:
     """Tell a list that was cut in parts from one list for each item."""
-    fixed = sum(role != LIST for role in known.values())
+    fixed = sum(role.kind != LIST for role in known.values())
     size = reads.size - fixed
     if "#list" in reads.varied:
         return False
@@ -75,10 +78,31 @@ def _chunks(group: Group, reads: Reads, known: dict[str, str]) -> bool:
     return reads.shortest - fixed >= _SURE_CHUNK
 
 
-def _one_row(group: Group, reads: Reads, known: dict[str, str]) -> bool:
+def _levels(group: Group, reads: Reads, known: dict[str, Role]) -> bool:
+    """Tell a tree that is read level by level: the list is one of parents, in the table itself, and levels differ in size."""
+    listed = {role.column.rpartition(".")[2].strip('"`') for role in known.values() if role.kind == LIST}
+    return (
+        reads.changed_size > 0
+        and len(listed) == 1
+        and any(
+            key.column.table is table
+            for table in _tables(group)
+            for column in table.columns
+            if column.name.lower() in listed
+            for key in column.foreign_keys
+        )
+    )
+
+
+def _tables(group: Group) -> list[Table]:
+    froms = getattr(getattr(group.compiled, "statement", None), "get_final_froms", list)()
+    return [each for each in froms if isinstance(each, Table)]
+
+
+def _one_row(group: Group, reads: Reads, known: dict[str, Role]) -> bool:
     if _LIMIT_ONE.search(group.sql):
         return True
-    return any(role == LIMIT and name in reads.ones for name, role in known.items())
+    return any(role.kind == LIMIT and name in reads.ones for name, role in known.items())
 
 
 def _finding(group: Group, reason: str) -> RepeatedStatement:

@@ -1,20 +1,24 @@
 """Rows written one at a time: a flush, a commit or a statement for each.
 
 Silent for executemany and bulk statements, for a savepoint set before each row (its error is to be kept apart), for a queue
-whose jobs are taken one by one, for one row written again and again (progress), and for what a single flush sends.
+whose jobs are taken one by one, for one row written again and again (progress, versions), and for what a single flush sends.
 """
 
 from __future__ import annotations
+
+import re
 
 from dal.detection.advice import shortened
 from dal.detection.findings import Finding, RowByRowWrites
 from dal.detection.fingerprint import literals
 from dal.detection.groups import WRITE, Group, Writes
+from dal.detection.roles import roles
 from dal.detection.scope import Scope
 
 __all__ = ["judge"]
 
 _LEAST = 3
+_SET = re.compile(r"""(\w+)["`]?\s*=""")
 
 
 def judge(scope: Scope) -> list[tuple[Finding, Group]]:
@@ -40,7 +44,13 @@ def _another_row(group: Group, writes: Writes) -> bool:
     where = group.sql.upper().find("WHERE")
     if where < 0 or not writes.varied:
         return False
-    return any(_in_condition(name, group, where) for name in writes.varied)
+    compared = [name for name in writes.varied if _in_condition(name, group, where)]
+    if not compared or not re.search(r"\bAND\b", group.sql[where:], re.IGNORECASE):
+        return bool(compared)
+    # Compare and swap: of a row that is named besides, the condition names what the statement sets.
+    changed = {name.lower() for name in _SET.findall(group.sql[:where])}
+    known = roles(group)
+    return any(name not in known or known[name].column.rpartition(".")[2].strip('"`') not in changed for name in compared)
 
 
 def _in_condition(name: str, group: Group, where: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from sqlalchemy import Column, ForeignKey, ForeignKeyConstraint, String, Table, func, select
+from sqlalchemy.ext.associationproxy import AssociationProxy, association_proxy
 from sqlalchemy.ext.asyncio import AsyncAttrs
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import (
@@ -62,6 +63,7 @@ class User(Base):
     orders: Mapped[list[Order]] = relationship(back_populates="user", cascade="all, delete-orphan")
     logins: WriteOnlyMapped[Login] = relationship()
     visits: DynamicMapped[Visit] = relationship()
+    badge_names: AssociationProxy[list[str]] = association_proxy("badges", "name")
 
     @property
     def post_count(self) -> int:
@@ -246,6 +248,16 @@ class Job(Base):
     progress: Mapped[int] = mapped_column(default=0)
     user_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
     user: Mapped[User | None] = relationship()
+
+
+class Draft(Base):
+    """A row whose every change raises its version."""
+
+    __tablename__ = "drafts"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    title: Mapped[str]
+    version: Mapped[int] = mapped_column()
+    __mapper_args__ = {"version_id_col": version}  # noqa: RUF012
 
 
 class Setting(Base):
