@@ -269,7 +269,7 @@ def sample() -> None:
     where it is large: what a transaction that is not watched pays, seen on empty ones, and what a watched one pays.
     """
     with shop() as engine:
-        base, more = _sampled(engine, transactions, 0.01, ROUNDS * 5)
+        base, more = _sampled(engine, transactions, 0.01, ROUNDS * 25)
         _, passed = _sampled(engine, empty_transactions, 0.0, ROUNDS)
         _, watched = _sampled(engine, transactions, 1.0, ROUNDS)
     whole, passed, watched = base / (LOOP // 5), passed / LOOP, watched / (LOOP // 5)

@@ -42,7 +42,7 @@ class EagerLoads:
 
     Attributes:
         expected: What was loaded eagerly, by relationship and group.
-        used: Relationships that were read.
+        used: Relationships that were read, and columns of the objects that have them.
         loaded: Objects made, by group and mapper.
         told: Rows that the driver says the statements of a group fetched.
         rows: Rows that the objects of a group needed, counted from what was joined.
@@ -70,9 +70,10 @@ class EagerLoads:
         self._trees: dict[int, _Tree] = {}
         self._joined: dict[str, tuple[tuple[Any, ...], ...]] = {}
         self._listening = False
+        self._watched: dict[Any, tuple[Any, ...]] = {}
 
     def touched(self, prop: Any) -> None:
-        """Take note that a relationship was read."""
+        """Take note that a relationship or a column was read."""
         self.used.add(prop)
 
     def separately(self, group: Group, path: tuple[Any, ...]) -> None:
@@ -127,10 +128,23 @@ class EagerLoads:
     def escaped(self, group: Group) -> bool:
         """Tell whether objects of a group are still in use, so that nobody can say yet what of them is read."""
         samples = self._samples.get(id(group), [])
-        if any(sample() is not None for sample in samples):
-            # Parents and children refer to each other; only the collector can tell whether somebody else does, too.
-            gc.collect()
+        for generation in range(3):
+            if all(sample() is None for sample in samples):
+                return False
+            # Parents and children refer to each other; only the collector can tell whether somebody else does, too. They are
+            # young mostly, and to look through everything takes a tenth of a second.
+            gc.collect(generation)
         return any(sample() is not None for sample in samples)
+
+    def looked_at(self, expected: Expected) -> bool:
+        """Tell whether anything of the objects was read by name, as applications do.
+
+        Who turns `vars(user)` into JSON, as FastAPI does without a response model, reads everything and is not seen.
+        """
+        root = expected.path[0].mapper
+        return any(column in self.used for column in self._watched.get(root, ())) or any(
+            found.relationship in self.used and root.isa(found.relationship.parent) for found in self.expected.values()
+        )
 
     def close(self) -> None:
         """Stop watching."""
@@ -141,6 +155,9 @@ class EagerLoads:
             event.remove(Mapper, "pickle", self._on_pickle)
         for found in self.expected.values():
             touches.unwatch(found.relationship, self)
+        for columns in self._watched.values():
+            for column in columns:
+                touches.unwatch(column, self)
 
     def _has(self, group: Group) -> bool:
         return id(group) in self.loaded
@@ -155,6 +172,11 @@ class EagerLoads:
             self._trees[id(group)] = _tree(self.paths_of(group))
         if relationship not in self.used:
             touches.watch(relationship, self)
+        root = path[0].mapper
+        if root not in self._watched:
+            self._watched[root] = tuple(root.column_attrs)
+            for column in self._watched[root]:
+                touches.watch(column, self)
 
     def _on_load(self, state: Any, context: Any) -> None:
         # Runs for every object that is loaded while something eager is.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 __all__ = ["LONGEST", "fingerprint", "literals", "mark", "marks"]
@@ -65,10 +66,7 @@ def marks(parameters: Mapping[str, Any] | Sequence[Any] | None) -> dict[str, int
     """Return the marks of the first parameters by name, or by position where they have none."""
     if not parameters:
         return {}
-    pairs = parameters.items() if isinstance(parameters, Mapping) else ((str(at), value) for at, value in enumerate(parameters))
-    found = {}
-    for name, value in pairs:
-        found[name] = mark(value)
-        if len(found) == _MOST_MARKS:
-            break
-    return found
+    if isinstance(parameters, dict) or isinstance(parameters, Mapping):  # noqa: SIM101  the first answer is the quick one
+        pairs = parameters.items() if len(parameters) <= _MOST_MARKS else islice(parameters.items(), _MOST_MARKS)
+        return {name: mark(value) for name, value in pairs}
+    return {str(at): mark(value) for at, value in enumerate(parameters[:_MOST_MARKS])}

@@ -146,7 +146,10 @@ class Reads:
         if found == self.last:
             self.tight += tight
         elif len(self.varied) < 16:
-            self.varied.update(name for name, value in found.items() if self.first.get(name, value) != value)
+            first = self.first.get
+            for name, value in found.items():
+                if first(name, value) != value:
+                    self.varied.add(name)
         self.last = found
         self.measure(parameters)
 

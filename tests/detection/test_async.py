@@ -106,6 +106,66 @@ async def test_refresh_in_a_loop(engine: AsyncEngine) -> None:
     assert "# HERE" in line_of(report.findings[0].call_site)
 
 
+async def test_relationships_refreshed_in_a_loop(engine: AsyncEngine) -> None:
+    async with AsyncSession(engine) as session, detect() as report:
+        for user in (await session.scalars(select(User))).all():
+            await session.refresh(user, attribute_names=["posts", "badges"])  # HERE
+    (finding,) = report.findings
+    assert "# HERE" in line_of(finding.call_site)
+
+
+async def test_generator_that_streams_and_asks(engine: AsyncEngine) -> None:
+    async def lines() -> AsyncIterator[str]:
+        async with AsyncSession(engine) as session:
+            for user in (await session.scalars(select(User))).all():
+                posts = await user.awaitable_attrs.posts  # HERE
+                yield f"{user.name}: {len(posts)}"
+
+    with detect() as report:
+        assert len([line async for line in lines()]) == 6
+    (finding,) = report.findings
+    assert finding.subject == "User.posts"
+    assert "# HERE" in line_of(finding.call_site)
+
+
+async def test_keys_gathered_into_batches_are_silent(engine: AsyncEngine) -> None:
+    """A dataloader: what tasks ask for in one turn of the loop is one statement."""
+    waiting: dict[int, asyncio.Future[str]] = {}
+
+    async def flush() -> None:
+        await asyncio.sleep(0)
+        batch, found = dict(waiting), {}
+        waiting.clear()
+        async with AsyncSession(engine) as session:
+            for user in await session.scalars(select(User).where(User.id.in_(batch))):
+                found[user.id] = user.name
+        for key, future in batch.items():
+            future.set_result(found[key])
+
+    async def name(key: int) -> str:
+        if not waiting:
+            flushes.append(asyncio.create_task(flush()))
+        waiting[key] = asyncio.get_running_loop().create_future()
+        return await waiting[key]
+
+    flushes: list[asyncio.Task[None]] = []
+    async with detect() as report:
+        for _ in range(3):
+            assert len(await asyncio.gather(*(name(key) for key in IDS))) == 6
+    assert report.count == 3
+    assert not report.findings, str(report)
+
+
+async def test_widgets_gathered_are_silent(engine: AsyncEngine) -> None:
+    async def count(table: str) -> int:
+        async with engine.connect() as connection:
+            return int(await connection.scalar(text(f"SELECT count(*) FROM {table}")) or 0)
+
+    async with detect() as report:
+        await asyncio.gather(*(count(table) for table in ("users", "posts", "comments", "tags")))
+    assert not report.findings, str(report)
+
+
 async def test_silence(engine: AsyncEngine) -> None:
     async with AsyncSession(engine) as session, detect() as report:
         users = (await session.scalars(select(User).options(selectinload(User.posts)))).all()

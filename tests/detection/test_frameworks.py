@@ -69,6 +69,10 @@ def api(engine: Engine) -> FastAPI:
     def eager(session: Session = Depends(opened)) -> Any:  # noqa: B008
         return session.scalars(select(User).options(selectinload(User.posts))).all()
 
+    @app.get("/encoded", response_model=None)
+    def encoded(session: Session = Depends(opened)) -> Any:  # noqa: B008
+        return session.scalars(select(User).options(selectinload(User.posts))).all()
+
     @app.get("/users/{key}", response_model=UserView)
     def user(key: int, session: Session = Depends(opened)) -> Any:  # noqa: B008
         return session.get(User, key)
@@ -97,6 +101,13 @@ def test_fastapi_response_model(api: FastAPI) -> None:
 def test_fastapi_eager(api: FastAPI) -> None:
     with TestClient(api) as client, detect() as report:
         client.get("/eager")
+    assert not report.findings, str(report)
+
+
+def test_fastapi_without_a_response_model_reads_all_there_is(api: FastAPI) -> None:
+    """Its encoder takes `vars()` of each object, eager relationships included."""
+    with TestClient(api) as client, detect() as report:
+        assert len(client.get("/encoded").json()[0]["posts"]) == 5
     assert not report.findings, str(report)
 
 

@@ -95,7 +95,7 @@ def _levels(group: Group, reads: Reads, known: dict[str, Role]) -> bool:
 
 
 def _tables(group: Group) -> list[Table]:
-    froms = getattr(getattr(group.compiled, "statement", None), "get_final_froms", list)()
+    froms: list[object] = getattr(getattr(group.compiled, "statement", None), "get_final_froms", list)()
     return [each for each in froms if isinstance(each, Table)]
 
 

@@ -1,7 +1,7 @@
 """Relationships that were loaded eagerly and never read.
 
-Silent when nothing was loaded, when any object's relationship was read in the scope, and while objects of the result are still
-in use outside: whoever holds them may read it later.
+Silent when nothing was loaded, when any object's relationship was read in the scope, when nothing of the objects was read by
+name, and while objects of the result are still in use outside: whoever holds them may read it later.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def judge(scope: Scope) -> list[tuple[Finding, Group]]:
             # The mapping joins one row to one row for everybody; some will not need it, and a join more is cheap.
             continue
         objects = _objects(scope, expected)
-        if objects >= _LEAST and not scope.eager.escaped(expected.group):
+        if objects >= _LEAST and scope.eager.looked_at(expected) and not scope.eager.escaped(expected.group):
             found.append((_finding(expected, objects), expected.group))
     return found
 

@@ -1,7 +1,8 @@
 """Rows written one at a time: a flush, a commit or a statement for each.
 
 Silent for executemany and bulk statements, for a savepoint set before each row (its error is to be kept apart), for a queue
-whose jobs are taken one by one, for one row written again and again (progress, versions), and for what a single flush sends.
+whose jobs are taken one by one, for one row written again and again (progress, versions, counters), and for what a single
+flush sends.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dal.detection.scope import Scope
 __all__ = ["judge"]
 
 _LEAST = 3
+_UPSERT = re.compile(r"\bON\s+(?:CONFLICT\s*(?:\((?P<keys>[^)]*)\))?|DUPLICATE\s+KEY)", re.IGNORECASE)
 _SET = re.compile(r"""(\w+)["`]?\s*=""")
 
 
@@ -36,7 +38,20 @@ def _is_finding(group: Group, writes: Writes) -> bool:
     between = writes.single - 1
     if writes.isolated >= between or writes.polled >= between:
         return False
-    return group.shape[:6].upper() == "INSERT" or _another_row(group, writes)
+    if group.shape[:6].upper() == "INSERT":
+        return not _same_row_upserted(group, writes)
+    return _another_row(group, writes)
+
+
+def _same_row_upserted(group: Group, writes: Writes) -> bool:
+    """Tell whether an upsert went to one row again and again, as that of a counter does."""
+    found = _UPSERT.search(group.sql)
+    if found is None:
+        return False
+    keys = {key.strip(' "`').lower() for key in (found["keys"] or "").split(",") if key.strip()}
+    return not any(name.lower() in keys or name.startswith("#") or name.isdigit() for name in writes.varied) and bool(
+        keys or not writes.varied
+    )
 
 
 def _another_row(group: Group, writes: Writes) -> bool:

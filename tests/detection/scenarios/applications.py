@@ -12,7 +12,7 @@ from functools import lru_cache
 from operator import attrgetter
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import bindparam, event, func, insert, select, tuple_, update
+from sqlalchemy import bindparam, delete, event, func, insert, select, text, tuple_, update
 from sqlalchemy.orm import (
     Session,
     joinedload,
@@ -26,6 +26,7 @@ from sqlalchemy.orm.attributes import set_committed_value
 
 from tests.detection.scenarios.models import (
     Badge,
+    Base,
     CardPayment,
     Category,
     Comment,
@@ -70,7 +71,7 @@ def dump(target, fields):
     return found
 
 
-FIELDS = {"name": {}, "posts": {"title": {}, "comments": {"body": {}}}}
+FIELDS: dict[str, object] = {"name": {}, "posts": {"title": {}, "comments": {"body": {}}}}
 
 
 # Serializers and exports.
@@ -94,6 +95,17 @@ def pydantic_views(app):
 @clean()
 def pydantic_views_with_options(app):
     return [UserView.model_validate(user) for user in everybody(app, selectinload(User.posts))]
+
+
+@clean()
+def everything_an_object_has_by_its_dict(app):
+    """What FastAPI's encoder does without a response model."""
+
+    def encoded(target):
+        found = {name: value for name, value in vars(target).items() if not name.startswith("_sa")}
+        return found | {"posts": [vars(post) | {"_sa_instance_state": None} for post in found.get("posts", ())]}
+
+    return [encoded(user) for user in everybody(app, selectinload(User.posts))]
 
 
 @dirty(N1, "User.posts")
@@ -224,6 +236,20 @@ def cache_that_is_always_missed(app):
         return app.session.scalar(select(User.name).where(User.id == key))  # HERE
 
     return [author(key) for key in (1, 2, 3, 4, 1, 2, 3, 4)]
+
+
+@dirty(N1, "Category.children")
+def empty_collections_of_each(app):
+    leaves = app.session.scalars(select(Category).where(Category.id.between(20, 49))).all()
+    return [len(leaf.children) for leaf in leaves]  # HERE
+
+
+@clean()
+def one_job_expired_and_read_until_it_is_done(app):
+    job = app.session.get(Job, 1)
+    for _ in range(4):
+        app.session.expire_all()
+        job.state
 
 
 @clean()
@@ -439,11 +465,21 @@ def compared_and_swapped_until_it_fits(app):
 
 
 @clean(writes=True)
+def one_counter_by_upserts(app):
+    mysql = app.engine.dialect.name == "mysql"
+    again = "ON DUPLICATE KEY UPDATE value = :value" if mysql else "ON CONFLICT (name) DO UPDATE SET value = :value"
+    for number in range(5):
+        statement = text(f"INSERT INTO settings (name, value) VALUES (:name, :value) {again}")
+        app.session.execute(statement, {"name": "hits", "value": str(number)})
+    app.session.commit()
+
+
+@clean(writes=True)
 def what_is_left_after_each_batch(app):
     left = app.session.scalar(select(func.count(Login.id)))
     while left:
         some = app.session.scalars(select(Login.id).order_by(Login.id).limit(4)).all()
-        app.session.execute(Login.__table__.delete().where(Login.id.in_(some)))
+        app.session.execute(delete(Login).where(Login.id.in_(some)))
         left = app.session.scalar(select(func.count(Login.id)))
 
 
@@ -509,6 +545,7 @@ def dashboard_of_names_only(app):
 
 @clean(writes=True)
 def stock_booked_by_one_executemany(app):
-    statement = update(Product.__table__).where(Product.id == bindparam("key")).values(stock=bindparam("left"))
+    products = Base.metadata.tables["products"]
+    statement = update(products).where(products.c.id == bindparam("key")).values(stock=bindparam("left"))
     app.session.connection().execute(statement, [{"key": key, "left": 1} for key in range(1, 6)])
     app.session.commit()
