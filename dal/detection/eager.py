@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import Any
 
 from sqlalchemy import event
@@ -54,9 +54,9 @@ class EagerLoads:
         self.expected: dict[tuple[Any, int], Expected] = {}
         self.used: set[Any] = set()
         self.loaded: dict[int, Counter[Any]] = {}
-        self.told: Counter[int] = Counter()
-        self.rows: Counter[int] = Counter()
-        self.apart: Counter[int] = Counter()
+        self.told: dict[int, int] = defaultdict(int)
+        self.rows: dict[int, int] = defaultdict(int)
+        self.apart: dict[int, int] = defaultdict(int)
         self._samples: dict[int, list[weakref.ref[Any]]] = {}
         self._runs = runs
         self._run = 0

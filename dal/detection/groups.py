@@ -136,22 +136,22 @@ class Reads:
         self.times = 1
         self.settled = False
 
-    def add(self, parameters: Any, sql: str, *, tight: bool) -> None:
-        """Compare one more execution with the ones before; `tight` when nothing could have changed the answer."""
+    def add(self, parameters: Any, sql: str) -> bool:
+        """Compare one more execution with the ones before; tell whether the last one asked the same."""
         self.times += 1
         self.settled = self.times > _SETTLED and bool(self.varied)
         found = marks(parameters)
         if sql is not self.first_sql and sql != self.first_sql:
             self.varied |= _changed_literals(self.first_sql, sql)
-        if found == self.last:
-            self.tight += tight
-        elif len(self.varied) < 16:
+        same = found == self.last
+        if not same and len(self.varied) < 16:
             first = self.first.get
             for name, value in found.items():
                 if first(name, value) != value:
                     self.varied.add(name)
         self.last = found
         self.measure(parameters)
+        return same
 
     def measure(self, parameters: Any) -> None:
         """Note how many parameters there are: once it is settled what changes, only the length of lists says more."""

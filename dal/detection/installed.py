@@ -1,6 +1,6 @@
 """Detection that is always on: a sample of transactions, judged when they end, told to an observer.
 
-Only the connections in the sample carry listeners, so that everything else runs as if nothing were installed.
+Only what the dialect of a watched connection sends is looked at, so that everything else runs as if nothing were installed.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from types import TracebackType
@@ -17,7 +16,8 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from sqlalchemy import Connection, event
 from sqlalchemy.orm import Session, SessionTransaction
 
-from dal.detection import listeners
+from dal.detection import listeners, taps
+from dal.detection.attached import Attached
 from dal.detection.findings import Finding
 from dal.detection.report import Report, is_allowed
 from dal.detection.scope import Scope
@@ -63,10 +63,13 @@ class Thresholds:
     min_seconds: float = 0.05
     allow: tuple[str, ...] = ()
 
+    def reached(self, statements: int, seconds: float) -> bool:
+        """Tell whether so much can hold a finding worth telling: no part can reach what the whole does not."""
+        return statements >= self.min_queries and seconds >= self.min_seconds
+
     def pick(self, report: Report) -> tuple[Finding, ...]:
         """Return the findings of a report that are worth telling."""
-        if report.count < self.min_queries or report.seconds < self.min_seconds:
-            # No part can reach what the whole does not.
+        if not self.reached(report.count, report.seconds):
             return ()
         return tuple(
             finding
@@ -111,15 +114,30 @@ class Healer(Protocol):
 
 
 class Installed:
-    """The handle of an installation; also a context manager."""
+    """The handle of an installation; also a context manager.
+
+    Attributes:
+        began: Called when a transaction begins: decides whether it is in the sample.
+        ended: Called when one ends: judges it if it was watched.
+    """
 
     def __init__(self, thresholds: Thresholds, observer: Observer, sample: float, healer: Healer | None) -> None:
         self._thresholds = thresholds
         self._observer = observer
-        self._sample = sample
         self._healer = healer
-        self._random = random.Random().random
-        self._watched: dict[SessionTransaction, tuple[Scope, Callable[[], None]]] = {}
+        watched = self._watched = Attached[Scope]()
+        drawn = random.Random().random
+
+        # What transactions that are not in the sample pay for.
+        def began(session: Session, transaction: SessionTransaction, connection: Connection) -> None:
+            if drawn() < sample:
+                self._began(transaction, connection)
+
+        def ended(session: Session, transaction: SessionTransaction) -> None:
+            if watched:
+                self._ended(transaction)
+
+        self.began, self.ended = began, ended
 
     def __enter__(self) -> Installed:
         return self
@@ -131,36 +149,34 @@ class Installed:
         """End it; what is being watched at the moment is not judged any more."""
         uninstall(self)
 
-    def began(self, session: Session, transaction: SessionTransaction, connection: Connection) -> None:
-        """Decide about a transaction that begins."""
-        if self._sample < 1.0 and self._random() >= self._sample:
-            return
+    def _began(self, transaction: SessionTransaction, connection: Connection) -> None:
         try:
-            self._watch(session, transaction, connection)
+            self._watch(transaction, connection)
         except Exception:
             _log.warning("a transaction could not be watched", exc_info=True)
 
-    def _watch(self, session: Session, transaction: SessionTransaction, connection: Connection) -> None:
+    def _watch(self, transaction: SessionTransaction, connection: Connection) -> None:
         if listeners.active():
             return
         root = transaction
         while root.parent is not None:
             root = root.parent
-        known = self._watched.get(root)
-        scope = known[0] if known is not None else Scope(follow_threads=False, track_eager=False)
-        detach = listeners.attach(connection, scope)
-        self._watched[root] = (scope, detach if known is None else _both(known[1], detach))
-        # On this session, once, for as long as it lives: on the class it would cost the transactions that are not watched.
-        event.listen(session, "after_transaction_end", self.ended)
+        scope = self._watched.of(root)
+        if scope is None:
+            scope = Scope(follow_threads=False, track_eager=False)
+            self._watched.put(root, scope)
+        taps.attach(connection, scope)
 
-    def ended(self, session: Session, transaction: SessionTransaction) -> None:
-        """Judge a transaction that was watched."""
-        if transaction not in self._watched:
+    def _ended(self, transaction: SessionTransaction) -> None:
+        found = self._watched.pop(id(transaction), None)
+        if found is None:
             return
-        scope, detach = self._watched.pop(transaction)
+        scope = found[0]
         try:
-            detach()
+            taps.detach(scope)
             scope.close()
+            if not self._thresholds.reached(scope.statements, scope.seconds):
+                return
             report = Report(scope)
             self.tell("transaction", report)
             if self._healer is not None:
@@ -169,7 +185,9 @@ class Installed:
             _log.warning("a watched transaction could not be judged", exc_info=True)
 
     def closed(self) -> None:
-        """Take back what was changed."""
+        """Watch nothing any more, and take back what was changed."""
+        taps.detach_all()
+        self._watched.clear()
         if self._healer is not None:
             self._healer.close()
 
@@ -180,14 +198,6 @@ class Installed:
             from dal.events import state  # only who tells pays for its import
 
             state(self._observer, Detected(name, report.count, report.seconds, findings))
-
-
-def _both(one: Callable[[], None], other: Callable[[], None]) -> Callable[[], None]:
-    def run() -> None:
-        one()
-        other()
-
-    return run
 
 
 _lock = threading.Lock()
@@ -211,6 +221,7 @@ def install(
             raise UsageError("detection is installed already", hint="detect.uninstall() first")
         _current = Installed(thresholds, chosen, sample, healer)
         event.listen(Session, "after_begin", _current.began)
+        event.listen(Session, "after_transaction_end", _current.ended)
         return _current
 
 
@@ -221,5 +232,6 @@ def uninstall(handle: Installed | None = None) -> None:
         if _current is None or handle not in (None, _current):
             return
         event.remove(Session, "after_begin", _current.began)
+        event.remove(Session, "after_transaction_end", _current.ended)
         _current.closed()
         _current = None

@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from time import perf_counter
 from typing import Any
 
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Engine, event
 from sqlalchemy.orm import ORMExecuteState, Session
 
 from dal.detection import _internals, shapes
@@ -21,7 +21,7 @@ from dal.detection.scope import Scope
 from dal.detection.statement import Statement
 from dal.detection.trail import recognise, walk
 
-__all__ = ["active", "attach", "close", "enter", "hold", "leave", "listening", "open_scope", "release"]
+__all__ = ["active", "close", "enter", "hold", "leave", "listening", "open_scope", "record", "release"]
 
 _log = logging.getLogger("dal.detection")
 
@@ -90,7 +90,7 @@ def _tidy() -> None:
     """Remove the listeners nobody needs; the caller holds the lock.
 
     SQLAlchemy's list of listeners must not change under a thread that is walking along it, so with other threads about they
-    stay, at about a microsecond a statement, until a scope closes without any.
+    stay, at a fifth of a microsecond a statement, until a scope closes without any.
     """
     if not _open and not _holders and threading.active_count() == 1:
         _uninstall()
@@ -138,6 +138,8 @@ def _executing(name: str) -> Callable[..., bool]:
     """Make the listener that takes the place of one of the dialect's methods where a scope watches."""
 
     def execute(*call: Any) -> bool:
+        if not _open:
+            return False
         scopes = _active.get()
         if not scopes or scopes[-1].closed:
             scopes = active()
@@ -212,40 +214,3 @@ def _ask(state: ORMExecuteState) -> None:
     refreshed = getattr(state.load_options, "_refresh_state", None) if state.is_column_load else None
     said = _internals.Asked(parent, refreshed, by_user, path)
     state.update_execution_options(**{_internals.PUBLIC_OPTION: said})
-
-
-# One connection of a production application, where a listener on the class would cost every statement of all the others.
-
-
-def attach(connection: Connection, scope: Scope) -> Callable[[], None]:
-    """Watch one connection with a scope.
-
-    Args:
-        connection: The connection of one transaction.
-        scope: Who watches.
-
-    Returns:
-        What ends it.
-    """
-    watched = (scope,)
-    started = 0.0
-
-    def before(connection: Connection, cursor: Any, sql: str, parameters: Any, execution: Any, many: bool) -> tuple[str, Any]:
-        nonlocal started
-        started = perf_counter()
-        return sql, parameters
-
-    def after(connection: Connection, cursor: Any, sql: str, parameters: Any, execution: Any, many: bool) -> None:
-        record(watched, sql, (parameters,), execution, started, perf_counter())
-
-    event.listen(connection, "before_cursor_execute", before, retval=True)
-    event.listen(connection, "after_cursor_execute", after)
-
-    def detach() -> None:
-        if connection.closed:
-            # It is never used again, and its listeners go with it.
-            return
-        event.remove(connection, "before_cursor_execute", before)
-        event.remove(connection, "after_cursor_execute", after)
-
-    return detach

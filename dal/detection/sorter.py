@@ -185,16 +185,17 @@ class Sorter:
             self._result(group, statement)
 
     def _compare(self, group: Group, reads: Reads, statement: Statement) -> None:
-        quick = statement.started - self.last_end < _QUICK
         before = reads.tight
-        reads.add(statement.parameters, statement.sql, tight=not self._changed(group, statement) and quick)
+        if reads.add(statement.parameters, statement.sql):
+            changed = self._changed(group, statement)
+            reads.tight += not changed and statement.started - self.last_end < _QUICK
         if group.compiled is None:
             group.compiled, group.dialect = statement.execution.compiled, statement.execution.dialect
         if not reads.varied and (before == reads.tight or "LIMIT" in group.shape):
             self._polls += 1
 
     def _changed(self, group: Group, statement: Statement) -> bool:
-        """Tell whether the answer may be another than last time: in a new transaction, or after a write to its tables."""
+        """Tell whether the answer may be another than before: in a new transaction, or after a write to its tables."""
         transaction = statement.execution.root_connection.get_transaction()
         known, last = group.transaction, group.last_writes
         group.last_writes = self._writes

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
+import weakref
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
@@ -14,7 +17,7 @@ from sqlalchemy import Engine, create_engine, select
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import StaticPool
 
-from dal.detection import Detected, detect, listeners, span_events
+from dal.detection import Detected, detect, listeners, span_events, taps
 from dal.errors import ConfigError, UsageError
 from dal.healing import Healed
 from dal.testing import count_statements
@@ -77,11 +80,65 @@ def test_sample(engine: Engine) -> None:
     assert len(told) == before
 
 
-def test_nothing_listens_on_statements_outside_the_sample(engine: Engine) -> None:
-    with detect.install(sample=0.0), engine.connect() as connection, Session(connection) as session:
+@pytest.mark.parametrize("sample", [0.0, 1.0])
+def test_connections_and_sessions_carry_no_listeners(engine: Engine, sample: float) -> None:
+    with detect.install(sample=sample), engine.connect() as connection, Session(connection) as session:
         session.scalars(select(User)).all()
         assert not list(connection.dispatch.after_cursor_execute)
-        assert not list(engine.dispatch.after_cursor_execute)
+        assert not engine._has_events
+        assert not connection._has_events
+    assert "do_execute" not in engine.dialect.__dict__
+
+
+def test_a_session_that_is_forgotten_is_not_kept(engine: Engine) -> None:
+    with detect.install():
+        session = Session(engine)
+        session.scalars(select(User)).all()
+        forgotten = weakref.ref(session)
+        del session
+        gc.collect()
+        assert forgotten() is None
+        assert not taps._connections
+
+
+def test_others_that_replace_a_method_of_the_dialect_are_left_in_place() -> None:
+    told: list[Any] = []
+    asked = 0
+    engine = create_engine("sqlite://", poolclass=StaticPool)
+    Base.metadata.create_all(engine)
+    with Session(engine) as session:
+        seed(session)
+    with detect.install(observer=told.append, min_seconds=0):
+        with Session(engine) as session:
+            session.scalar(select(User.id))
+            ours = engine.dialect.do_execute
+
+            def counted(*call: Any) -> None:
+                nonlocal asked
+                asked += 1
+                ours(*call)
+
+            engine.dialect.do_execute = counted  # type: ignore[method-assign, assignment]
+        assert page(engine) == 30
+    assert page(engine) == 30
+    assert engine.dialect.do_execute is counted
+    assert asked == 14
+    assert [fact.statements for fact in told] == [7]
+    engine.dispose()
+
+
+def test_two_sessions_on_one_connection_are_both_told(engine: Engine) -> None:
+    told: list[Any] = []
+    with engine.connect() as connection, detect.install(observer=told.append, min_seconds=0), Session(connection) as outer:
+        users = outer.scalars(select(User)).all()
+        with Session(connection) as inner:
+            [len(user.posts) for user in inner.scalars(select(User))]
+        assert len(told) == 1
+        [len(user.badges) for user in users]
+        outer.close()
+    assert [finding.subject for finding in told[0].findings] == ["User.posts"]
+    assert "User.badges" in [finding.subject for finding in told[1].findings]
+    assert not taps._connections
 
 
 def test_an_outer_connection_is_left_as_it_was(engine: Engine) -> None:
@@ -92,7 +149,7 @@ def test_an_outer_connection_is_left_as_it_was(engine: Engine) -> None:
             for _ in range(3):
                 with Session(connection) as session:
                     [len(user.posts) for user in session.scalars(select(User))]
-        assert len(list(connection.dispatch.after_cursor_execute)) == 0
+        assert not taps._connections
     assert len(told) == 3
 
 
