@@ -2,10 +2,11 @@
 
     INSERT INTO t (...) SELECT ... FROM dal_bulk_1 ORDER BY key
       ON CONFLICT (key) DO UPDATE SET ... WHERE ... IS DISTINCT FROM ...
-    UPDATE t SET ... FROM dal_bulk_1 AS s WHERE t.key = s.key AND ... IS DISTINCT FROM ...
+    UPDATE t SET ... FROM (SELECT ... FROM dal_bulk_1 ORDER BY key) AS s WHERE t.key = s.key AND ... IS DISTINCT FROM ...
+    DELETE FROM t USING (SELECT ... FROM dal_bulk_1 ORDER BY key) AS s WHERE t.key = s.key
 
-Rows are sorted by key, so that two writers of the same rows take their locks in the same order. A row that is as it should be
-already is not written.
+Rows are sorted by key, so that two writers of the same rows take their locks in the same order; see `ordering`. A row that is
+as it should be already is not written.
 """
 
 from __future__ import annotations
@@ -17,14 +18,18 @@ from typing import Any
 from sqlalchemy import Column
 
 from dal.bulk.context import Context
+from dal.bulk.ordering import order_by
 from dal.bulk.staging import POSITION, Stage
 
 __all__ = [
     "Applied",
     "counted_upsert",
+    "delete",
+    "delete_into_counts",
     "differing",
     "duplicate_keys",
     "insert",
+    "twice",
     "update",
     "update_into_counts",
     "upsert",
@@ -62,16 +67,25 @@ class Applied:
         return [self.column(name) for name in names]
 
 
-def _source(applied: Applied, within: str, *more: str) -> str:
+def _source(applied: Applied, within: str, names: Sequence[str]) -> str:
     """Return the staged rows, sorted; one for each key where duplicates are let pass."""
-    stage, key = applied.stage, applied.columns(applied.key)
-    names = ", ".join([*applied.columns(stage.names), *more])
+    stage, chosen = applied.stage, ", ".join(names)
     where = f" WHERE {within}" if within else ""
-    order = ", ".join(key)
+    order = order_by(applied.context, applied.key, applied.part)
     if applied.duplicates == "error":
-        return f"SELECT {names} FROM {stage.name}{where} ORDER BY {order}"
+        return f"SELECT {chosen} FROM {stage.name}{where} ORDER BY {order}"
     direction = "DESC" if applied.duplicates == "last" else "ASC"
-    return f"SELECT DISTINCT ON ({order}) {names} FROM {stage.name}{where} ORDER BY {order}, {POSITION} {direction}"
+    return f"SELECT DISTINCT ON ({order}) {chosen} FROM {stage.name}{where} ORDER BY {order}, {POSITION} {direction}"
+
+
+def _joined(applied: Applied, within: str, names: Sequence[str]) -> tuple[str, str]:
+    """Return the staged rows called "s", and the condition that they are those of the table."""
+    columns = applied.columns(list(dict.fromkeys([*applied.key, *names])))
+    match = " AND ".join(f"dal_target.{name} = s.{name}" for name in applied.columns(applied.key))
+    if not within or applied.duplicates == "error":
+        return f"({_source(applied, within, columns)}) AS s", match
+    # Which row of a key counts is found among all.
+    return f"({_source(applied, '', [*columns, POSITION])}) AS s", f"{match} AND s.{within}"
 
 
 def upsert(applied: Applied, within: str = "") -> str:
@@ -87,7 +101,7 @@ def upsert(applied: Applied, within: str = "") -> str:
     override = " OVERRIDING SYSTEM VALUE" if always else ""
     head = (
         f"INSERT INTO {context.table()} AS dal_target ({', '.join(applied.columns(stage.names))}){override} "
-        f"{_source(applied, within)} ON CONFLICT ({', '.join(key)})"
+        f"{_source(applied, within, applied.columns(stage.names))} ON CONFLICT ({', '.join(key)})"
     )
     if not applied.written:
         return f"{head} DO NOTHING"
@@ -105,9 +119,13 @@ def counted_upsert(applied: Applied, given: str = "") -> str:
     written, counts = _counting(applied, "")
     if not given:
         return f"WITH {written} {counts}, 0 FROM written"
+    return f"WITH {applied.stage.name} AS MATERIALIZED ({given}), {written} {counts}, {twice(applied)} FROM written"
+
+
+def twice(applied: Applied) -> str:
+    """Return a query for how many keys came more than once."""
     key = ", ".join(applied.columns(applied.key))
-    twice = f"(SELECT count(*) FROM (SELECT FROM {applied.stage.name} GROUP BY {key} HAVING count(*) > 1) AS t)"
-    return f"WITH {applied.stage.name} AS MATERIALIZED ({given}), {written} {counts}, {twice} FROM written"
+    return f"(SELECT count(*) FROM (SELECT FROM {applied.stage.name} GROUP BY {key} HAVING count(*) > 1) AS t)"
 
 
 def insert(applied: Applied, within: str = "") -> str:
@@ -152,14 +170,20 @@ def update_into_counts(applied: Applied, within: str) -> str:
 def update(applied: Applied, within: str = "") -> str:
     """Return the UPDATE ... FROM."""
     sets, compared = _changes(applied, "s")
-    stage = applied.stage
-    source = stage.name
-    if applied.duplicates != "error":
-        source = f"({_source(applied, '', POSITION)})"
-    match = " AND ".join(f"dal_target.{name} = s.{name}" for name in applied.columns(applied.key))
-    where = f"{match} AND s.{within}" if within else match
+    source, match = _joined(applied, within, applied.written)
     head = f"UPDATE {applied.context.table(applied.part)} AS dal_target SET {', '.join(sets)}"
-    return f"{head} FROM {source} AS s WHERE {where} AND {compared}"
+    return f"{head} FROM {source} WHERE {match} AND {compared}"
+
+
+def delete(applied: Applied, within: str = "") -> str:
+    """Return the DELETE ... USING."""
+    source, match = _joined(applied, within, ())
+    return f"DELETE FROM {applied.context.table(applied.part)} AS dal_target USING {source} WHERE {match}"
+
+
+def delete_into_counts(applied: Applied, within: str) -> str:
+    """Return a delete that adds to `dal_counts`."""
+    return f"WITH written AS ({delete(applied, within)} RETURNING 1) INSERT INTO dal_counts SELECT 0, count(*) FROM written"
 
 
 def differing(parts: Sequence[Applied]) -> str:

@@ -116,10 +116,9 @@ class Arrays:
     ) -> None:
         statement = self._statement(context, kind, key, group.names)
         try:
-            rows = statement.plan.converted(list(group.values))
+            values = arrays_of(statement.plan, group.values, context.wire.driver)
         except BadValue as error:
             raise item_error(of_bad_value(error), self._target, group.given[error.index]) from error
-        values = arrays_of(statement.plan, rows, context.wire.driver)
         # The order comes last, so that the values before it are those of the columns.
         for row in context.wire.fetch(statement.sql, values):
             found[group.positions[row[-1] - 1]] = statement.read(row) if statement.readers else row

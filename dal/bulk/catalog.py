@@ -32,6 +32,8 @@ class ColumnFacts:
         default: The server's default as an expression, or None.
         element: Of an array, what it is made of; None for anything else.
         comparable: Whether the type has `=`.
+        collation: How its texts are sorted: "bytes" (the collation C), "other", "loose" where texts of different bytes may be
+            equal, or "" where the type has no collation.
     """
 
     name: str
@@ -47,6 +49,7 @@ class ColumnFacts:
     default: str | None
     element: str | None
     comparable: bool
+    collation: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +85,18 @@ SELECT a.attname, t.oid, t.typname, t.typtype::text, t.typcategory::text, format
        EXISTS (SELECT FROM pg_opclass o WHERE o.opcdefault AND o.opcintype = t.oid)
          OR t.typtype IN ('e', 'r', 'm') OR t.typname IN ('varchar', 'bpchar') OR (t.typcategory = 'A' AND
             (e.typtype = 'e' OR e.typname IN ('varchar', 'bpchar')
-             OR EXISTS (SELECT FROM pg_opclass o WHERE o.opcdefault AND o.opcintype = e.oid)))
+             OR EXISTS (SELECT FROM pg_opclass o WHERE o.opcdefault AND o.opcintype = e.oid))),
+       CASE WHEN k.oid IS NULL THEN '' WHEN NOT k.collisdeterministic OR t.typname = 'citext' THEN 'loose'
+         WHEN k.collprovider = 'c' AND k.collcollate IN ('C', 'POSIX') THEN 'bytes'
+         WHEN k.collprovider = 'd' AND s.provider = 'c' AND s.sorts IN ('C', 'POSIX') THEN 'bytes' ELSE 'other' END
 FROM based b
+CROSS JOIN (SELECT coalesce(to_jsonb(d) ->> 'datlocprovider', 'c') AS provider, d.datcollate AS sorts
+  FROM pg_database d WHERE d.datname = current_database()) AS s
 JOIN pg_type t ON t.oid = b.oid AND t.typtype <> 'd'
 JOIN pg_attribute a ON a.attrelid = %s::regclass AND a.attnum = b.attnum
 JOIN pg_type own ON own.oid = a.atttypid
 LEFT JOIN pg_type e ON e.oid = t.typelem AND t.typcategory = 'A'
+LEFT JOIN pg_collation k ON k.oid = a.attcollation
 LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 ORDER BY a.attnum
 """

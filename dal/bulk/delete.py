@@ -1,31 +1,43 @@
-"""Delete on PostgreSQL: the keys go as arrays, one statement for many thousand of them.
+"""Delete on PostgreSQL: keys as arrays, or staged where they are more than can be held; deleted in the order of the key.
 
-DELETE FROM t USING unnest(%b::int8[]) AS s(k0) WHERE t.id = s.k0
+    DELETE FROM t USING (SELECT id FROM unnest(%b::int8[]) ORDER BY id) AS s WHERE t.id = s.id
+
+Where another table refers to a row, keys are staged and sifted, which finds it. The rows of several tables are locked in the
+root's first: that is where an update begins.
 """
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from operator import itemgetter
+from itertools import chain
 from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 
+from dal.bulk import apply, few
+from dal.bulk.applying import applied_or_sifted, staged
 from dal.bulk.context import Context
-from dal.bulk.isolate import isolate
-from dal.bulk.keyed import taken, without_keyless
-from dal.bulk.plan import BadValue, ColumnPlan
-from dal.bulk.refusal import Refused, of_bad_value, of_error
+from dal.bulk.keyed import different, taken, without_keyless
+from dal.bulk.locking import lock
+from dal.bulk.ordering import in_order, joins_keep
+from dal.bulk.plan import BadValue
+from dal.bulk.refusal import of_error
 from dal.bulk.rejecting import Rejecting
 from dal.bulk.rows import Group
+from dal.bulk.staging import POSITION, Stage
 from dal.bulk.tally import Tally
+from dal.bulk.unnest import arrays_of, unnested
 from dal.errors import UsageError
 
 __all__ = ["SCALARS", "delete", "scalars_as_tuples"]
 
 SCALARS: frozenset[type] = frozenset({int, str, float, bytes, uuid.UUID})
 """Types that are no rows, each by itself."""
+
+_AT_ONCE = 1_000_000
+"""Keys that are sent as arrays at most."""
+_KEPT = 4
 
 
 def scalars_as_tuples(keys: Iterable[Any]) -> Iterator[Any]:
@@ -45,88 +57,108 @@ def _is_row(key: Any) -> bool:
     return isinstance(key, (tuple, list, dict)) or hasattr(key, "_fields") or hasattr(key, "_sa_instance_state")
 
 
-def delete(context: Context, chunks: Iterator[list[Group]], key: tuple[str, ...], tally: Tally, rejecting: Rejecting) -> None:
+def delete(
+    context: Context, chunks: Iterator[list[Group]], key: tuple[str, ...], tally: Tally, rejecting: Rejecting, *, at_hand: bool
+) -> None:
     """Delete rows by their key.
+
+    Args:
+        context: The call.
+        chunks: The rows that carry the keys.
+        key: The attributes that tell rows apart.
+        tally: Takes the counts.
+        rejecting: What happens to a key that cannot be deleted.
+        at_hand: Whether the keys are there already.
 
     Raises:
         RowError: A key is not of its column's type, or another table refers to a row.
     """
-    for groups in chunks:
-        for given in groups:
-            group = without_keyless(given, key, rejecting)
-            if group is None:
-                continue
-            keys = taken(group.values, [group.names.index(name) for name in key])
-            # Of keys that come twice, the first counts.
-            first = dict(zip(reversed(keys), range(len(keys) - 1, -1, -1), strict=True))
-            deleting = _Deleting(context, key, list(first))
-            at, bad = list(first.values()), 0
-
-            def reject(index: int, refused: Refused, group: Group = group, at: list[int] = at) -> None:
-                nonlocal bad
-                rejecting.reject(group, at[index], refused)
-                bad += 1
-
-            isolate(context.wire, deleting, reject, immediate=rejecting.isolates and context.facts().deferred)
-            tally.deleted += deleting.deleted
-            tally.missing += len(first) - bad - deleting.deleted
+    kept = (without_keyless(group, key, rejecting) for groups in chunks for group in groups)
+    keys: Iterator[Group] = (_keys(group, key) for group in kept if group is not None)
+    if at_hand and len(context.target.parts) == 1:
+        groups = list(keys)
+        number = sum(len(group.values) for group in groups)
+        if not number:
+            return
+        if number <= _AT_ONCE:
+            by = few.delete if number < few.BELOW else _by_arrays
+            values = list(chain.from_iterable(group.values for group in groups))
+            if by(context, values, key, tally, isolates=rejecting.isolates):
+                return
+        keys = iter(groups)
+    _staged(context, keys, key, tally, rejecting, at_hand=at_hand)
 
 
-_INTEGERS = {"int2", "int4", "int8"}
+def _keys(group: Group, key: tuple[str, ...]) -> Group:
+    if group.names == key:
+        return group
+    return Group(key, group.positions, group.given, taken(group.values, [group.names.index(name) for name in key]))
 
 
-class _Deleting:
-    """Keys on their way to be deleted; an `Attempt` for `isolate`."""
-
-    def __init__(self, context: Context, key: tuple[str, ...], keys: list[tuple[Any, ...]]) -> None:
-        self.plan = context.plan(key)
-        self.deleted = 0
-        self._context = context
-        self._key = key
-        self._keys = keys
-
-    def __len__(self) -> int:
-        return len(self._keys)
-
-    def write(self, start: int, stop: int) -> None:
-        reached = 0
+def _by_arrays(
+    context: Context, keys: Sequence[tuple[Any, ...]], key: tuple[str, ...], tally: Tally, *, isolates: bool
+) -> bool:
+    """Delete all keys by one statement, and tell whether that was done; if not, nothing was."""
+    if (isolates and context.facts().deferred) or not joins_keep(context, key):
+        return False
+    plan, wire = context.plan(key), context.wire
+    given = unnested(plan, context.quoted(planned.column for planned in plan.columns), POSITION)
+    statement = apply.delete(apply.Applied(context, Stage(f"({given}) AS dal_given", key, key), key, ()))
+    try:
+        values = arrays_of(plan, keys, wire.driver)
+    except (BadValue, ValueError, TypeError):
+        return False
+    with in_order(wire):
+        wire.savepoint()
         try:
-            values = self.plan.converted(self._keys[start:stop])
-            for at in reversed(range(len(self._context.target.parts))):
-                reached = self._context.wire.run(_statement(self._context, at, self._key), _arrays(values, self.plan))
-        except BadValue as error:
-            raise of_bad_value(error) from error
+            deleted = wire.run(statement, values)
         except DBAPIError as error:
-            refused = of_error(error, self.plan)
-            if refused is None:
+            if of_error(error, plan) is None:
                 raise
-            raise refused from error
-        self.deleted += reached
-
-    def matching(self, start: int, stop: int, key: tuple[Sequence[str], str]) -> Sequence[int]:
-        names = [planned.column.name for planned in self.plan.columns]
-        if list(key[0]) != names:
-            return []
-        return [index for index in range(start, stop) if ", ".join(map(str, self._keys[index])) == key[1]]
-
-
-def _statement(context: Context, at: int, key: Sequence[str]) -> str:
-    names = context.quoted(context.target.parts[at].columns[name] for name in key)
-    plan = context.plan(key, at)
-    arrays = ", ".join(f"%b::{planned.facts.bare}[]" for planned in plan.columns)
-    if len(names) == 1:
-        return f"DELETE FROM {context.table(at)} WHERE {names[0]} = ANY({arrays})"
-    given = ", ".join(f"k{number}" for number in range(len(names)))
-    match = " AND ".join(f"dal_target.{name} = s.k{number}" for number, name in enumerate(names))
-    return f"DELETE FROM {context.table(at)} AS dal_target USING unnest({arrays}) AS s({given}) WHERE {match}"
+            wire.undo()
+            deleted = None
+        else:
+            wire.release()
+    if deleted is None:
+        return False
+    tally.deleted += deleted
+    if deleted < len(keys):
+        tally.missing += different(keys) - deleted
+    return True
 
 
-def _arrays(values: Sequence[tuple[Any, ...]], plan: ColumnPlan) -> list[Any]:
-    return [_array(planned.kind.wire, list(map(itemgetter(at), values))) for at, planned in enumerate(plan.columns)]
+def _staged(
+    context: Context, groups: Iterator[Group], key: tuple[str, ...], tally: Tally, rejecting: Rejecting, *, at_hand: bool
+) -> None:
+    wire, parts = context.wire, range(len(context.target.parts))
+    keep = _AT_ONCE if at_hand else _KEPT
+    staging = staged(context, rejecting, ((key, group) for group in groups), keep, alone=at_hand)
+    columns = context.quoted(context.target.columns[name] for name in key)
+    with in_order(wire):
+        for stage in staging:
+            root, *others = (apply.Applied(context, stage, key, (), part=at) for at in parts)
+            same = " AND ".join(f"one.{name} = other.{name}" for name in columns)
 
+            def at_once(root: apply.Applied = root, others: list[apply.Applied] = others) -> tuple[int, int]:
+                if others or not joins_keep(context, key):
+                    wire.run(lock(root, "UPDATE"))
+                for each in reversed(others):
+                    wire.run(apply.delete(each))
+                return 0, wire.run(apply.delete(root))
 
-def _array(wire: str, values: list[Any]) -> Any:
-    # The text of many integers is made in a fraction of the time that psycopg takes for them one by one.
-    if wire in _INTEGERS and set(map(type, values)) == {int}:
-        return f"{{{','.join(map(str, values))}}}"
-    return values
+            def some(within: str, root: apply.Applied = root, others: list[apply.Applied] = others) -> list[str]:
+                return [*(apply.delete(each, within) for each in reversed(others)), apply.delete_into_counts(root, within)]
+
+            def once_each(stage: Stage = stage, same: str = same) -> None:
+                # Of keys that come twice, the first counts.
+                wire.run(
+                    f"DELETE FROM {stage.name} AS one USING {stage.name} AS other "
+                    f"WHERE {same} AND one.{POSITION} > other.{POSITION}"
+                )
+
+            _, deleted = applied_or_sifted(context, stage, staging, rejecting, None, at_once, some, once_each)
+            tally.deleted += deleted
+            if deleted < stage.rows:
+                found = wire.fetch(f"SELECT count(*) FROM (SELECT DISTINCT {', '.join(columns)} FROM {stage.name}) AS k")
+                tally.missing += found[0][0] - deleted
+    staging.drop()

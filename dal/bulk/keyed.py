@@ -13,7 +13,7 @@ from dal.bulk.rejecting import Rejecting
 from dal.bulk.rows import Group
 from dal.bulk.target import Target
 
-__all__ = ["Keyed", "picked", "same_key", "taken", "without_keyless"]
+__all__ = ["Keyed", "different", "picked", "same_key", "taken", "without_keyless"]
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,15 @@ class Keyed:
 def same_key(key: Sequence[str], position: int) -> Refused:
     """Return the refusal of a row whose key another has."""
     return Refused(None, f"row {position} has the same {', '.join(key)}", column=key[0], sqlstate="21000")
+
+
+def different(keys: Sequence[tuple[Any, ...]]) -> int:
+    """Return how many keys there are, those that come twice counted once."""
+    try:
+        return len(set(keys))
+    except TypeError:
+        # Documents and arrays have no hash.
+        return len(set(map(repr, keys)))
 
 
 def picked(group: Group, kept: Sequence[int]) -> Group:

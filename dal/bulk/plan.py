@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from types import NoneType
 from typing import Any
 
@@ -151,6 +152,17 @@ class ColumnPlan:
         """Return the same plan for the columns of another table."""
         return ColumnPlan(tuple(replace(planned, column=column) for planned, column in zip(self.columns, columns, strict=True)))
 
+    def columned(self, rows: Sequence[tuple[Any, ...]]) -> list[Sequence[Any]]:
+        """Return the values of each column as psycopg takes them.
+
+        Args:
+            rows: Values in the order of the columns; any number.
+
+        Raises:
+            BadValue: A value is not one of its column's.
+        """
+        return [planned.converted(list(map(itemgetter(at), rows))) for at, planned in enumerate(self.columns)]
+
     def converted(self, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
         """Return rows as psycopg takes them.
 
@@ -162,6 +174,7 @@ class ColumnPlan:
         """
         if not rows:
             return rows
+        # For few rows this is the fastest way to columns; for many, see `columned`.
         given = list(zip(*rows, strict=True))
         made = [planned.converted(values) for planned, values in zip(self.columns, given, strict=True)]
         if all(one is other for one, other in zip(made, given, strict=True)):

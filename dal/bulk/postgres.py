@@ -55,4 +55,4 @@ class Postgres:
 
     def delete(self, chunks: Iterator[list[Group]], key: tuple[str, ...]) -> None:
         """Delete rows by their key."""
-        delete(self.context, chunks, key, self.tally, self.rejecting)
+        delete(self.context, chunks, key, self.tally, self.rejecting, at_hand=self.at_hand)

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain, islice
 
 from sqlalchemy.exc import DBAPIError
 
 from dal.bulk import apply, few
-from dal.bulk.ahead import ahead, asks
+from dal.bulk.ahead import asks
+from dal.bulk.applying import applied_or_sifted, staged
 from dal.bulk.context import Context
 from dal.bulk.filling import filled, lacking
 from dal.bulk.keyed import Keyed, without_keyless
-from dal.bulk.refusal import of_error
+from dal.bulk.locking import lock
+from dal.bulk.ordering import in_order, joins_keep
 from dal.bulk.rejecting import Rejecting
 from dal.bulk.returning import Returning
 from dal.bulk.rows import Group
-from dal.bulk.sieve import sift
 from dal.bulk.staging import POSITION, Stage, Staging
 from dal.bulk.tally import Tally
 from dal.bulk.unchecked import Unchecked
@@ -26,7 +27,6 @@ from dal.errors import UnsupportedError, UsageError
 __all__ = ["update", "upsert"]
 
 _KEPT = 4
-_TWICE = "21000"
 
 
 def upsert(
@@ -55,7 +55,7 @@ def upsert(
     if len(begun) == 1 and few.upsert(context, *begun[0], keyed, tally, back, isolates=rejecting.isolates):
         return
     rows = chain(begun, rows)
-    staging = _staged(context, rejecting, rows, alone=at_hand and not asks(context.target))
+    staging = staged(context, rejecting, rows, _KEPT, alone=at_hand and not asks(context.target))
     checks = _checks_first(context, staging, keyed)
     for stage in staging:
         fresh, changed = _upserted(context, stage, _applied(context, stage, keyed), staging, rejecting, checks)
@@ -83,20 +83,26 @@ def update(
         RowError: A row cannot be written, and `rejecting` does not take it.
     """
     kept = (without_keyless(group, keyed.key, rejecting) for groups in chunks for group in groups)
-    staging = _staged(context, rejecting, ((group.names, group) for group in kept if group is not None), alone=at_hand)
+    rows: Iterator[tuple[tuple[str, ...], Group]] = ((group.names, group) for group in kept if group is not None)
+    one_table = len(context.target.parts) == 1
+    if one_table and back is None:
+        begun = list(islice(rows, 2))
+        if len(begun) == 1 and few.update(context, begun[0][1], keyed, tally, isolates=rejecting.isolates):
+            return
+        rows = chain(begun, rows)
+    staging = staged(context, rejecting, rows, _KEPT, alone=at_hand)
     # A row of the table stands for one staged row where the key is the primary one, and the table is one.
-    unique = set(keyed.key) == set(context.target.key) and len(context.target.parts) == 1
-    checks = _checks_first(context, staging, keyed, counts_tell=unique)
-    staging.analyze()
-    for stage in staging:
-        changed = _updated(context, stage, _parts(context, stage, keyed), staging, rejecting, checks)
-        tally.updated += changed
-        if changed < stage.rows:
-            found = _found(context, stage, keyed)
-            tally.missing += stage.rows - found
-            tally.unchanged += found - changed
-        if back is not None:
-            _read_back(context, stage, keyed, back, tally)
+    checks = _checks_first(context, staging, keyed, counts_tell=one_table and set(keyed.key) == set(context.target.key))
+    with in_order(context.wire):
+        for stage in staging:
+            changed = _updated(context, stage, _parts(context, stage, keyed), staging, rejecting, checks)
+            tally.updated += changed
+            if changed < stage.rows:
+                found = _found(context, stage, keyed)
+                tally.missing += stage.rows - found
+                tally.unchanged += found - changed
+            if back is not None:
+                _read_back(context, stage, keyed, back, tally)
     staging.drop()
 
 
@@ -113,16 +119,6 @@ def _complete(
                     rejecting.lacks(group, index, lacks)
             elif kept := without_keyless(group, keyed.key, rejecting):
                 yield given.names, kept
-
-
-def _staged(context: Context, rejecting: Rejecting, rows: Iterator[tuple[tuple[str, ...], Group]], *, alone: bool) -> Staging:
-    with Staging(context, rejecting, _KEPT) as staging:
-        for part in ahead(rows, alone=alone):
-            for carried, group in part:
-                staging.send(carried, group)
-            if not alone:
-                staging.settle()
-    return staging
 
 
 def _checks_first(context: Context, staging: Staging, keyed: Keyed, *, counts_tell: bool = True) -> Unchecked | None:
@@ -173,7 +169,7 @@ def _upserted(
         return [apply.upsert_into_counts(applied, within)]
 
     try:
-        return _applied_or_sifted(context, stage, staging, rejecting, checks, at_once, some)
+        return applied_or_sifted(context, stage, staging, rejecting, checks, at_once, some)
     except DBAPIError as error:
         if getattr(error.orig, "sqlstate", None) != "42P10":
             raise
@@ -192,6 +188,9 @@ def _updated(
     checks: Unchecked | None,
 ) -> int:
     def at_once() -> tuple[int, int]:
+        for applied in parts:
+            if applied.written and not joins_keep(context, applied.key, applied.part):
+                context.wire.run(lock(applied, "NO KEY UPDATE"))
         changed = 0 if len(parts) == 1 else context.wire.fetch(apply.differing(parts))[0][0]
         for applied in parts:
             reached = context.wire.run(apply.update(applied)) if applied.written else 0
@@ -202,62 +201,7 @@ def _updated(
         first, *others = [applied for applied in parts if applied.written]
         return [apply.update_into_counts(first, within), *(apply.update(applied, within) for applied in others)]
 
-    return _applied_or_sifted(context, stage, staging, rejecting, checks, at_once, some)[1]
-
-
-def _applied_or_sifted(
-    context: Context,
-    stage: Stage,
-    staging: Staging,
-    rejecting: Rejecting,
-    checks: Unchecked | None,
-    at_once: Callable[[], tuple[int, int]],
-    some: Callable[[str], list[str]],
-) -> tuple[int, int]:
-    """Write all staged rows by one statement; where one of them is refused, sift them."""
-    wire, plan = context.wire, context.plan(stage.names)
-    immediate = rejecting.isolates and any(context.facts(at).deferred for at in range(len(context.target.parts)))
-    done = _whole(context, stage, checks, at_once, immediate=immediate)
-    if done is not None:
-        return done
-    sifted = sift(wire, stage.name, some, plan, first_only=not rejecting.isolates, immediate=immediate)
-    for position, refused in sifted.refused:
-        staging.reject(stage, position, refused)
-    staging.forget(stage, [position for position, _ in sifted.refused])
-    return sifted.fresh, sifted.changed
-
-
-def _whole(
-    context: Context,
-    stage: Stage,
-    checks: Unchecked | None,
-    at_once: Callable[[], tuple[int, int]],
-    *,
-    immediate: bool,
-) -> tuple[int, int] | None:
-    """Write all staged rows by one statement, without those whose key another has; None where a row was refused."""
-    wire = context.wire
-    found = []
-    wire.savepoint()
-    try:
-        done = at_once()
-        if immediate:
-            wire.run("SET CONSTRAINTS ALL IMMEDIATE")
-    except DBAPIError as error:
-        twice = checks is not None and getattr(error.orig, "sqlstate", None) == _TWICE
-        if of_error(error, context.plan(stage.names)) is None and not twice:
-            raise
-    else:
-        if checks is not None and sum(done) < stage.rows:
-            found = checks.find()
-        if not found:
-            wire.release()
-            return done
-    wire.undo()
-    if checks is None:
-        return None
-    checks.refuse(found or checks.find())
-    return _whole(context, stage, None, at_once, immediate=immediate)
+    return applied_or_sifted(context, stage, staging, rejecting, checks, at_once, some)[1]
 
 
 def _found(context: Context, stage: Stage, keyed: Keyed) -> int:

@@ -174,11 +174,6 @@ class Staging:
         if positions:
             self._context.wire.run(f"DELETE FROM {stage.name} WHERE {POSITION} = ANY(%s)", (list(positions),))
 
-    def analyze(self) -> None:
-        """Let the planner know how many rows there are."""
-        for stage in self:
-            self._context.wire.run(f"ANALYZE {stage.name}")
-
     def drop(self) -> None:
         """Drop the tables, for the sake of those who go on in this transaction."""
         for stage in self:

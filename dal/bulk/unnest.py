@@ -15,6 +15,8 @@ from dal.bulk.plan import ColumnPlan, PlannedColumn
 __all__ = ["arrays_of", "unnested"]
 
 _JSONS = {"json", "jsonb"}
+_INTEGERS = {"int2", "int4", "int8"}
+_MANY = 1_000
 _TEXT = {str, NoneType}
 _NUMBERS: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(("int2", "int4", "int8"), int),
@@ -43,17 +45,20 @@ def unnested(plan: ColumnPlan, names: Sequence[str], order: str, further: Sequen
     return f"SELECT {chosen} FROM unnest({', '.join(arrays)}) WITH ORDINALITY AS a({', '.join(called)}, {order})"
 
 
-def arrays_of(plan: ColumnPlan, rows: Sequence[tuple[Any, ...]], driver: Any) -> list[list[Any]]:
+def arrays_of(plan: ColumnPlan, rows: Sequence[tuple[Any, ...]], driver: Any) -> list[Any]:
     """Return the parameters of such a statement.
 
     Args:
         plan: The columns.
-        rows: Values in their order, converted.
+        rows: Values in their order.
         driver: The connection of psycopg's.
+
+    Raises:
+        BadValue: A value is not one of its column's.
     """
-    columns = zip(*rows, strict=True) if plan.columns else [[None] * len(rows)]
-    planned: Sequence[PlannedColumn | None] = plan.columns or [None]
-    return [_array(one, column, driver) for one, column in zip(planned, columns, strict=True)]
+    if not plan.columns:
+        return [[None] * len(rows)]
+    return [_array(planned, values, driver) for planned, values in zip(plan.columns, plan.columned(rows), strict=True)]
 
 
 def _as_text(planned: PlannedColumn) -> bool:
@@ -66,8 +71,11 @@ def _array_type(planned: PlannedColumn) -> str:
     return "text[]" if _as_text(planned) else f"{planned.kind.wire}[]"
 
 
-def _array(planned: PlannedColumn | None, values: Sequence[Any], driver: Any) -> list[Any]:
-    if planned is None or (set(map(type, values)) <= _TEXT and planned.kind.wire not in _JSONS):
+def _array(planned: PlannedColumn, values: Sequence[Any], driver: Any) -> Any:
+    if planned.kind.wire in _INTEGERS and len(values) >= _MANY and set(map(type, values)) == {int}:
+        # The text of many integers is made in a fraction of the time that psycopg takes for them one by one.
+        return f"{{{','.join(map(str, values))}}}"
+    if set(map(type, values)) <= _TEXT and planned.kind.wire not in _JSONS:
         return list(values)
     if _as_text(planned):
         return _literals(planned.kind.wire, values, driver)

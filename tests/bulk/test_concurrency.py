@@ -47,6 +47,39 @@ def test_eight_writers_of_the_same_shuffled_keys_do_not_deadlock(busy: Database,
     assert inserted == count(busy, User) == number
 
 
+@pytest.mark.parametrize("number", [40, 1_500])
+@pytest.mark.parametrize("key", ["id", "email"])
+def test_eight_writers_update_and_delete_the_same_shuffled_keys_without_a_deadlock(
+    busy: Database, number: int, key: str
+) -> None:
+    """No unit is run again here: a deadlock would reach the caller."""
+    rows = [{"id": each + 1, "email": f"{each}@b", "age": -1} for each in random.Random(1).sample(range(number), number)]
+    BulkWriter(busy, User).insert(rows)
+    with busy.transaction() as session:
+        # Rows lie in neither order, and have moved.
+        session.execute(text("UPDATE users SET age = -2 WHERE \"e mail\" LIKE '%7%'"))
+
+    def write(seed: int) -> int:
+        writer, found = BulkWriter(busy, User), 0
+        for turn in range(4):
+            mine = random.Random(100 * seed + turn).sample(rows, number)
+            if seed == 0 and turn == 3:
+                found += writer.delete([row[key] for row in mine[: number // 2]], key=[key]).deleted
+            elif seed % 2:
+                done = writer.update([{key: row[key], "age": 4 * seed + turn} for row in mine], key=[key])
+                assert done.updated + done.missing == number
+            else:
+                # More than half of the rows: those of two writers overlap, and are not the same.
+                some = [{key: row[key], "age": 4 * seed + turn} for row in mine[: 2 * number // 3]]
+                writer.update(iter(some), key=[key])
+        return found
+
+    with ThreadPoolExecutor(8) as threads:
+        deleted = sum(threads.map(write, range(8)))
+    assert deleted == number // 2
+    assert count(busy, User) == number - deleted
+
+
 def test_two_tasks_of_one_session_each_in_their_own_order(busy: Database) -> None:
     """In the caller's transaction there is nobody to run it again either."""
 
