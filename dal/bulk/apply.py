@@ -43,11 +43,12 @@ class Applied:
 
     Args:
         context: The call.
-        part: Which of the target's tables.
         stage: The staged rows.
         key: The attributes that tell rows apart.
         written: The attributes that an update sets.
         duplicates: "error", or which of several rows with one key counts: "first" or "last".
+        part: Which of the target's tables.
+        lies_sorted: Whether the staged rows lie in the order of the key, each key once.
     """
 
     context: Context
@@ -56,6 +57,7 @@ class Applied:
     written: tuple[str, ...]
     duplicates: str = "error"
     part: int = 0
+    lies_sorted: bool = False
 
     def column(self, name: str) -> str:
         """Return a column's quoted name."""
@@ -71,6 +73,8 @@ def _source(applied: Applied, within: str, names: Sequence[str]) -> str:
     """Return the staged rows, sorted; one for each key where duplicates are let pass."""
     stage, chosen = applied.stage, ", ".join(names)
     where = f" WHERE {within}" if within else ""
+    if applied.lies_sorted:
+        return f"SELECT {chosen} FROM {stage.name}{where}"
     order = order_by(applied.context, applied.key, applied.part)
     if applied.duplicates == "error":
         return f"SELECT {chosen} FROM {stage.name}{where} ORDER BY {order}"

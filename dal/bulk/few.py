@@ -20,6 +20,7 @@ from dal.bulk.context import Context
 from dal.bulk.keyed import Keyed, different
 from dal.bulk.locking import counted_delete, counted_update
 from dal.bulk.plan import BadValue, ColumnPlan
+from dal.bulk.refusal import of_rows
 from dal.bulk.returning import Returning
 from dal.bulk.rows import Group
 from dal.bulk.staging import POSITION, Stage
@@ -31,8 +32,6 @@ __all__ = ["delete", "update", "upsert"]
 BELOW = 1_000
 """Rows from which on a staging table costs less: where both columns of `benchmarks/bulk.py switch` cross."""
 _GIVEN = "dal_given"
-_OF_ROWS = {"21", "22", "23", "42", "44", "P0"}
-"""Classes of errors that rows of their own can bring about, or their types: by the other route they are told in full."""
 
 
 def upsert(
@@ -152,7 +151,7 @@ def _tried(
             if isolates and context.facts().deferred:
                 wire.run("SET CONSTRAINTS ALL IMMEDIATE")
     except DBAPIError as error:
-        if error.connection_invalidated or (getattr(error.orig, "sqlstate", None) or "22")[:2] not in _OF_ROWS:
+        if not of_rows(error):
             raise
         found = None
     except (ValueError, TypeError):

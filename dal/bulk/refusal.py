@@ -17,11 +17,12 @@ from dal.bulk.result import Rejected
 from dal.bulk.wire import BadRow
 from dal.errors import RowConflict, RowError
 
-__all__ = ["Refused", "of_bad_row", "of_bad_value", "of_error", "of_report", "row_error"]
+__all__ = ["Refused", "of_bad_row", "of_bad_value", "of_error", "of_report", "of_rows", "row_error"]
 
 _LINE = re.compile(r"^COPY .+?, \S+ (\d+)(?:, \S+ ([^:\n]+))?", re.MULTILINE)
 _KEY = re.compile(r"\((.+?)\)=\((.*)\)", re.DOTALL)
 _SHOWN = 80
+_OF_ROWS = {"21", "22", "23", "42", "44", "P0"}
 
 
 class Refused(Exception):
@@ -102,6 +103,11 @@ def _fault(wire: str, value: Any) -> Exception | None:
 def _oid(adapters: Any, wire: str) -> int:
     oid: int = adapters.types.get_oid(wire)
     return oid
+
+
+def of_rows(error: DBAPIError) -> bool:
+    """Tell whether rows may have brought about an error, or their types, so that another route may tell more of it."""
+    return not error.connection_invalidated and (getattr(error.orig, "sqlstate", None) or "22")[:2] in _OF_ROWS
 
 
 def of_error(error: DBAPIError, plan: ColumnPlan) -> Refused | None:

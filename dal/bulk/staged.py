@@ -8,7 +8,7 @@ from itertools import chain, islice
 
 from sqlalchemy.exc import DBAPIError
 
-from dal.bulk import apply, few
+from dal.bulk import apply, few, pipelined
 from dal.bulk.ahead import asks
 from dal.bulk.applying import applied_or_sifted, staged
 from dal.bulk.context import Context
@@ -54,8 +54,13 @@ def upsert(
     begun = list(islice(rows, 2))
     if len(begun) == 1 and few.upsert(context, *begun[0], keyed, tally, back, isolates=rejecting.isolates):
         return
+    alone = at_hand and not asks(context.target)
+    if alone and begun and back is None and not rejecting.isolates and begun[0][1].batch is None:
+        begun += rows
+        if pipelined.upsert(context, begun, keyed, tally):
+            return
     rows = chain(begun, rows)
-    staging = staged(context, rejecting, rows, _KEPT, alone=at_hand and not asks(context.target))
+    staging = staged(context, rejecting, rows, _KEPT, alone=alone)
     checks = _checks_first(context, staging, keyed)
     for stage in staging:
         fresh, changed = _upserted(context, stage, _applied(context, stage, keyed), staging, rejecting, checks)

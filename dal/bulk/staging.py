@@ -22,7 +22,7 @@ from dal.bulk.rows import Group
 from dal.bulk.sending import Destination, Sending
 from dal.bulk.stream import Stream, Taken
 
-__all__ = ["POSITION", "Stage", "Staging"]
+__all__ = ["POSITION", "Stage", "Staging", "created", "new_name"]
 
 POSITION = "dal_position"
 _numbers = itertools.count(1)
@@ -180,14 +180,30 @@ class Staging:
             self._context.wire.run(f"DROP TABLE {stage.name}")
 
     def _made(self, carried: tuple[str, ...], names: tuple[str, ...]) -> Stage:
-        stage = Stage(f"dal_bulk_{next(_numbers)}", carried, names)
-        context = self._context
-        names_of = context.quoted(planned.column for planned in context.plan(names).columns)
-        columns = ", ".join(f"p{context.home(name)}.{quoted}" for name, quoted in zip(names, names_of, strict=True))
-        tables = ", ".join(f"{context.table(at)} AS p{at}" for at in range(len(context.target.parts)))
-        empty = f"SELECT 0::int8 AS {POSITION}, {columns} FROM {tables} WITH NO DATA"
-        context.wire.run(f"CREATE TEMP TABLE {stage.name} ON COMMIT DROP AS {empty}")
+        stage = Stage(new_name(), carried, names)
+        created(self._context, stage)
         return stage
+
+
+def new_name() -> str:
+    """Return a name that no staging table of this process has."""
+    return f"dal_bulk_{next(_numbers)}"
+
+
+def created(context: Context, stage: Stage, *, positions: bool = True) -> None:
+    """Create a staging table.
+
+    Args:
+        context: The call.
+        stage: The table.
+        positions: Whether it has a column for the position of each row.
+    """
+    names_of = context.quoted(planned.column for planned in context.plan(stage.names).columns)
+    columns = [f"p{context.home(name)}.{quoted}" for name, quoted in zip(stage.names, names_of, strict=True)]
+    tables = ", ".join(f"{context.table(at)} AS p{at}" for at in range(len(context.target.parts)))
+    position = [f"0::int8 AS {POSITION}"] if positions else []
+    empty = f"SELECT {', '.join([*position, *columns])} FROM {tables} WITH NO DATA"
+    context.wire.run(f"CREATE TEMP TABLE {stage.name} ON COMMIT DROP AS {empty}")
 
 
 def _ordered(group: Group, names: tuple[str, ...]) -> Group:

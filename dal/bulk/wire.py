@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from dal import deadlines
 
-__all__ = ["BadRow", "Copying", "Wire", "speaks_copy"]
+__all__ = ["BadRow", "Copying", "Wire", "bad_row", "prepared", "speaks_copy"]
 
 Row = tuple[Any, ...]
 
@@ -84,7 +84,7 @@ class Wire:
             DBAPIError: It failed.
         """
         with self._cursor(statement) as cursor:
-            cursor.execute(*_prepared(statement, values))
+            cursor.execute(*prepared(statement, values))
             return int(cursor.rowcount)
 
     def fetch(self, statement: str, values: Sequence[Any] | None = None) -> list[Row]:
@@ -94,7 +94,7 @@ class Wire:
             DBAPIError: It failed.
         """
         with self._cursor(statement) as cursor:
-            cursor.execute(*_prepared(statement, values))
+            cursor.execute(*prepared(statement, values))
             return list(cursor.fetchall())
 
     @contextmanager
@@ -114,7 +114,7 @@ class Wire:
     @contextmanager
     def copying(self, cursor: Any, statement: str, types: Sequence[str] = ()) -> Iterator[Copying]:
         """Begin a COPY on a cursor, as `copy` does; what psycopg raises stays as it is."""
-        statement, _ = _prepared(statement, None)
+        statement, _ = prepared(statement, None)
         copying = _AsyncCopying(self._proxied, statement) if self._asyncio else _SyncCopying(cursor, statement)
         with copying as running:
             running.expect(types)
@@ -139,7 +139,12 @@ class Wire:
                 return self._proxied.dbapi_connection.run_async(lambda driver: driver.wait(work))
             return self.driver.wait(work)
         except dbapi.Error as error:
-            raise self.translated(error, statement) from error
+            raise self._told(error, statement) from error
+
+    def announce(self) -> None:
+        """Let the server know how much time is left, before a statement that SQLAlchemy does not see."""
+        if deadlines.current() is not None:
+            self.connection.exec_driver_sql("SELECT 1")
 
     def savepoint(self, name: str = "dal_bulk") -> None:
         """Set a savepoint."""
@@ -157,19 +162,20 @@ class Wire:
     @contextmanager
     def _cursor(self, statement: str) -> Iterator[Any]:
         dbapi: Any = self.connection.dialect.loaded_dbapi
-        if deadlines.current() is not None:
-            # A statement that SQLAlchemy sees tells the server how much time is left.
-            self.connection.exec_driver_sql("SELECT 1")
+        self.announce()
         cursor = self._proxied.cursor()
         try:
             yield cursor
         except dbapi.Error as error:
-            deadline = deadlines.current()
-            if deadline is not None and deadline.left() <= 0 and getattr(error, "sqlstate", None) == "57014":
-                raise deadline.exceeded("the server stopped the statement") from error
-            raise self.translated(error, statement) from error
+            raise self._told(error, statement) from error
         finally:
             cursor.close()
+
+    def _told(self, error: Exception, statement: str) -> Exception:
+        deadline = deadlines.current()
+        if deadline is not None and deadline.left() <= 0 and getattr(error, "sqlstate", None) == "57014":
+            return deadline.exceeded("the server stopped the statement")
+        return self.translated(error, statement)
 
     def translated(self, error: Exception, statement: str) -> DBAPIError:
         """Return SQLAlchemy's error for one of psycopg's; a lost connection is invalidated."""
@@ -183,7 +189,7 @@ class Wire:
         return found
 
 
-def _prepared(statement: str, values: Sequence[Any] | None) -> tuple[str, Sequence[Any] | None]:
+def prepared(statement: str, values: Sequence[Any] | None) -> tuple[str, Sequence[Any] | None]:
     """Return what psycopg is given: it reads percent signs where there are parameters only."""
     return (statement.replace("%%", "%") if values is None else statement), values
 
@@ -215,7 +221,7 @@ class _SyncCopying:
                 if block := encoded(row):
                     send(block)
         except Exception as error:
-            raise _bad_row(rows, remaining, error) from error
+            raise bad_row(rows, remaining, error) from error
 
     def write(self, block: bytes | memoryview) -> None:
         self._copy.write(block)
@@ -260,14 +266,20 @@ class _AsyncCopying:
         try:
             self._adapted.run_async(write)
         except Exception as error:
-            raise _bad_row(rows, remaining, error) from error
+            raise bad_row(rows, remaining, error) from error
 
     def write(self, block: bytes | memoryview) -> None:
         self._adapted.run_async(lambda driver: self._copy.write(block))
 
 
-def _bad_row(rows: list[Row], remaining: Any, error: Exception) -> Exception:
-    """Tell an error of encoding from one of sending: only the former names a row."""
+def bad_row(rows: list[Row], remaining: Any, error: Exception) -> Exception:
+    """Tell an error of encoding from one of sending: only the former names a row.
+
+    Args:
+        rows: The rows.
+        remaining: The iterator over them that was being read.
+        error: What came of it.
+    """
     from psycopg import OperationalError
 
     if isinstance(error, OperationalError):
