@@ -43,7 +43,7 @@ def clause_of(column: Column[Any], connection: Connection) -> str | None:
         if any(isinstance(each, (Column, SelectBase)) for each in iterate(expression)):
             raise Ordinary(f"{where} reads tables")
     else:
-        raise Ordinary(f"{where} is of a kind of its own")
+        raise Ordinary(f"{where} is a sentinel, or of a kind of its own")
     try:
         return str(expression.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True}))
     except SQLAlchemyError as error:

@@ -60,6 +60,8 @@ def refuse_mapping(connection: Connection, table: Table) -> None:
         raise Ordinary(f"{table.name} has implicit_returning=False")
     if _internals.inserts_are_rewritten(table):
         raise Ordinary("a @compiles of the application rewrites INSERT")
+    if not len(table.primary_key):
+        raise Ordinary(f"{table.name} has no primary key, only its mapper has")
     for column in table.columns:
         if _through_sql(column.type, connection):
             raise Ordinary(f"values of {table.name}.{column.name} go through an SQL expression of its type")

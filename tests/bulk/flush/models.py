@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ForeignKey, Identity, Numeric, String, func
+from sqlalchemy import Column, ForeignKey, Identity, Integer, Numeric, String, Table, func
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import UserDefinedType
 
@@ -100,3 +100,12 @@ class Odd(Elsewhere):
     part: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     word: Mapped[str] = mapped_column("a % word")
     note: Mapped[str] = mapped_column(server_default="50 %")
+
+
+class Keyless(Base):
+    """Only the mapper knows of a key."""
+
+    __table__ = Table("keyless", Base.metadata, Column("id", Integer))
+    __mapper_args__ = {"primary_key": [__table__.c.id]}  # noqa: RUF012
+
+    id: Mapped[int]

@@ -22,7 +22,7 @@ from dal.detection import detect
 from dal.errors import UsageError
 from dal.testing import Server
 from tests.bulk.conftest import POOL
-from tests.bulk.flush.models import Badge, Base, Engineer, Node, Odd, Secret, Ticket, User
+from tests.bulk.flush.models import Badge, Base, Engineer, Keyless, Node, Odd, Secret, Ticket, User
 
 NUMBER = 120
 
@@ -254,6 +254,7 @@ REASONS: dict[str, tuple[str, Callable[[int], Any]]] = {
         lambda at: Ticket(),
     ),
     "has values that an INSERT would cast: float": ("", lambda at: User(email=str(at), age=1.5)),
+    "has no primary key, only its mapper has": ("", lambda at: Keyless(id=at)),
     "go through an SQL expression of its type": ("", lambda at: Secret(word="w")),
 }
 
