@@ -23,12 +23,14 @@ from dal.bulk.staging import POSITION, Stage
 
 __all__ = [
     "Applied",
+    "changes",
     "counted_upsert",
     "delete",
     "delete_into_counts",
     "differing",
     "duplicate_keys",
     "insert",
+    "telling",
     "twice",
     "update",
     "update_into_counts",
@@ -109,7 +111,7 @@ def upsert(applied: Applied, within: str = "") -> str:
     )
     if not applied.written:
         return f"{head} DO NOTHING"
-    sets, compared = _changes(applied, "excluded")
+    sets, compared = changes(applied, "excluded")
     return f"{head} DO UPDATE SET {', '.join(sets)} WHERE {compared}"
 
 
@@ -151,19 +153,24 @@ def upsert_into_counts(applied: Applied, within: str) -> str:
 
 
 def _counting(applied: Applied, within: str) -> tuple[str, str]:
-    """Return an upsert called "written", and what counts in it the new rows and the changed.
+    """Return an upsert called "written", and what counts in it the new rows and the changed."""
+    told, fresh = telling(applied)
+    written = f"written AS ({upsert(applied, within)} RETURNING {told})"
+    return written, f"SELECT count(*) FILTER (WHERE {fresh}), count(*) FILTER (WHERE NOT {fresh})"
+
+
+def telling(applied: Applied) -> tuple[str, str]:
+    """Return what an upsert called "written" returns of a row, and the condition that tells by it that the row is new.
 
     A new row has no xmax. Rows of a partition of its own form have none to show, before PostgreSQL 18 at least: there a row is
     new if the table, which the statement sees as it was before, has none with its key.
     """
-    told, fresh = "(xmax = 0) AS fresh", "fresh"
-    if applied.context.facts().partitioned:
-        key = applied.columns(applied.key)
-        told = ", ".join(f"dal_target.{name}" for name in key)
-        same = " AND ".join(f"dal_before.{name} = written.{name}" for name in key)
-        fresh = f"(NOT EXISTS (SELECT FROM {applied.context.table()} AS dal_before WHERE {same}))"
-    written = f"written AS ({upsert(applied, within)} RETURNING {told})"
-    return written, f"SELECT count(*) FILTER (WHERE {fresh}), count(*) FILTER (WHERE NOT {fresh})"
+    if not applied.context.facts(applied.part).partitioned:
+        return "(xmax = 0) AS fresh", "fresh"
+    key = applied.columns(applied.key)
+    same = " AND ".join(f"dal_before.{name} = written.{name}" for name in key)
+    table = applied.context.table(applied.part)
+    return ", ".join(f"dal_target.{name}" for name in key), f"(NOT EXISTS (SELECT FROM {table} AS dal_before WHERE {same}))"
 
 
 def update_into_counts(applied: Applied, within: str) -> str:
@@ -173,7 +180,7 @@ def update_into_counts(applied: Applied, within: str) -> str:
 
 def update(applied: Applied, within: str = "") -> str:
     """Return the UPDATE ... FROM."""
-    sets, compared = _changes(applied, "s")
+    sets, compared = changes(applied, "s")
     source, match = _joined(applied, within, applied.written)
     head = f"UPDATE {applied.context.table(applied.part)} AS dal_target SET {', '.join(sets)}"
     return f"{head} FROM {source} WHERE {match} AND {compared}"
@@ -199,7 +206,7 @@ def differing(parts: Sequence[Applied]) -> str:
         match = " AND ".join(f"{alias}.{name} = s.{name}" for name in applied.columns(applied.key))
         joins.append(f" JOIN {applied.context.table(applied.part)} AS {alias} ON {match}")
         if applied.written:
-            conditions.append(_changes(applied, "s", alias)[1])
+            conditions.append(changes(applied, "s", alias)[1])
     return f"SELECT count(*) FROM {stage.name} AS s{''.join(joins)} WHERE {' OR '.join(conditions)}"
 
 
@@ -209,7 +216,7 @@ def duplicate_keys(key: Sequence[str], stages: Sequence[Stage]) -> str:
     return f"SELECT array_agg({POSITION} ORDER BY {POSITION}) FROM ({rows}) AS r GROUP BY {', '.join(key)} HAVING count(*) > 1"
 
 
-def _changes(applied: Applied, source: str, target: str = "dal_target") -> tuple[list[str], str]:
+def changes(applied: Applied, source: str, target: str = "dal_target") -> tuple[list[str], str]:
     """Return what an update sets, and the condition that it changes something."""
     plan = applied.context.plan(applied.written, applied.part)
     names = applied.columns(applied.written)

@@ -12,8 +12,9 @@ from dal.bulk.refusal import Refused
 from dal.bulk.rejecting import Rejecting
 from dal.bulk.rows import Group
 from dal.bulk.target import Target
+from dal.errors import UnsupportedError
 
-__all__ = ["Keyed", "different", "picked", "same_key", "taken", "without_keyless"]
+__all__ = ["Keyed", "different", "of_another_class", "picked", "refuse_key", "same_key", "taken", "without_keyless"]
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,26 @@ def different(keys: Sequence[tuple[Any, ...]]) -> int:
     except TypeError:
         # Documents and arrays have no hash.
         return len(set(map(repr, keys)))
+
+
+def of_another_class(target: Target, key: Sequence[str]) -> Refused:
+    """Return the refusal of a row whose key is there as a row of another class."""
+    reason = f"{target.table.name} has this {', '.join(key)} for a row of another class"
+    return Refused(None, reason, column=key[0], sqlstate="23505")
+
+
+def refuse_key(target: Target, key: Sequence[str]) -> None:
+    """Refuse a key that is not in the root's table, where there are several.
+
+    Raises:
+        UnsupportedError: It is not.
+    """
+    for name in key:
+        if name not in target.root.columns:
+            raise UnsupportedError(
+                f"{target.name} is kept in several tables, and the first, {target.table.name}, has no {name}",
+                hint=f"give a key of {target.table.name}; or update() the rows that are there and insert() the others",
+            )
 
 
 def picked(group: Group, kept: Sequence[int]) -> Group:

@@ -8,28 +8,27 @@ database names by a line is found by halving.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from importlib import import_module
 from typing import Any
 
-from sqlalchemy import Column, Connection, bindparam, select
+from sqlalchemy import Column, Connection, FromClause, bindparam, select
 from sqlalchemy import delete as sql_delete
 from sqlalchemy import insert as sql_insert
 from sqlalchemy import update as sql_update
 from sqlalchemy.exc import DataError, IntegrityError, StatementError
 
 from dal.bulk.halving import halve
-from dal.bulk.keyed import Keyed, without_keyless
+from dal.bulk.keyed import Keyed, of_another_class, picked, refuse_key, without_keyless
 from dal.bulk.mapped import among, differs, flat, keys_of, lacking, of_part, refused_by
 from dal.bulk.rejecting import Rejecting
 from dal.bulk.returning import Returning
 from dal.bulk.rows import Group
 from dal.bulk.tally import Tally
 from dal.bulk.target import Part, Target
-from dal.errors import UnsupportedError
+from dal.bulk.upserting import upsert
+from dal.errors import RowConflict, UnsupportedError
 
 __all__ = ["Portable"]
 
-_MODULES = {"sqlite": "sqlite", "postgresql": "postgresql", "mysql": "mysql", "mariadb": "mysql"}
 _TOGETHER = 500
 
 Row = dict[str, Any]
@@ -78,29 +77,24 @@ class Portable:
 
     def upsert(self, chunks: Iterator[list[Group]], keyed: Keyed) -> None:
         """Insert rows, or update those that are there."""
-        if len(self._target.parts) > 1:
-            raise UnsupportedError(
-                f"{self._target.name} is kept in several tables, and an upsert writes one",
-                hint="update() the rows that are there and insert() the others",
-            )
-        for group in self._distinct(chunks, keyed):
-            lacks = lacking(group, self._target)
+        for given in self._distinct(chunks, keyed):
+            lacks = lacking(given, self._target)
             if lacks is not None:
-                self._lacks(group, lacks)
+                self._lacks(given, lacks)
                 continue
-            written = keyed.columns_of(group.names, self._target)
-            rows = of_part(self._rows(group), self._target.root)
-            there = self._there(group, keyed.key, written)
-            keys = keys_of(group, keyed.key)
+            written = keyed.columns_of(given.names, self._target)
+            there = self._there(given, keyed.key, written)
+            group = given if len(self._target.parts) == 1 else self._of_this_class(given, keyed.key, there)
+            rows, keys = self._rows(group), keys_of(group, keyed.key)
             todo = [at for at, key in enumerate(keys) if key not in there or differs(group, at, written, there[key])]
-            statement = self._upsert(group, keyed.key, written)
+            statements = [upsert(self._connection, self._target, part, keyed.key, written) for part in self._target.parts]
 
             def write(
-                start: int, stop: int, rows: list[Row] = rows, todo: list[int] = todo, statement: Any = statement
+                start: int, stop: int, rows: list[Row] = rows, todo: list[int] = todo, statements: list[Any] = statements
             ) -> None:
                 some = [rows[at] for at in todo[start:stop]]
                 if some:
-                    self._connection.execute(statement, some)
+                    self._write_parts(some, statements, keyed.key)
 
             bad = {todo[at] for at in self._halve(group, write, todo)}
             self._tally.inserted += sum(keys[at] not in there and at not in bad for at in todo)
@@ -162,36 +156,35 @@ class Portable:
         for part in others:
             self._connection.execute(sql_insert(part.table), of_part(rows, part))
 
-    def _upsert(self, group: Group, key: Sequence[str], written: Sequence[str]) -> Any:
-        dialect = self._connection.dialect
-        if dialect.name not in _MODULES:
-            raise UnsupportedError(
-                f"{dialect.name} has no statement that inserts or updates",
-                hint="update() the rows that are there and insert() the others",
+    def _write_parts(self, rows: list[Row], statements: Sequence[Any], key: Sequence[str]) -> None:
+        root, *others = self._target.parts
+        self._connection.execute(statements[0], of_part(rows, root))
+        if not others:
+            return
+        keys = [tuple(row[name] for name in key) for row in rows]
+        ids = self._read(root.table, key, keys, self._target.key)
+        lost = next((of for of in keys if of not in ids), None)
+        if lost is not None:
+            raise RowConflict(
+                f"a row of {self._target.table.name} has the key {lost} in the eyes of the database, and spells it otherwise",
+                hint="give the key as it is there",
+                column=key[0],
+                sqlstate="23505",
             )
-        # A dialect's module is imported by the engine that uses it, and by nobody else.
-        insert: Any = import_module(f"sqlalchemy.dialects.{_MODULES[dialect.name]}").insert(self._target.table)
-        columns = self._target.columns
-        if dialect.name in {"mysql", "mariadb"}:
-            sets = {columns[name].name: insert.inserted[columns[name].key] for name in written or key}
-            return insert.on_duplicate_key_update({**sets, **self._on_update(written)})
-        elements = [columns[name] for name in key]
-        if not written:
-            return insert.on_conflict_do_nothing(index_elements=elements)
-        sets = {columns[name].name: insert.excluded[columns[name].key] for name in written}
-        return insert.on_conflict_do_update(index_elements=elements, set_={**sets, **self._on_update(written)})
+        complete = [{**row, **dict(zip(self._target.key, ids[of], strict=True))} for row, of in zip(rows, keys, strict=True)]
+        for part, statement in zip(others, statements[1:], strict=True):
+            self._connection.execute(statement, of_part(complete, part))
 
-    def _on_update(self, written: Sequence[str]) -> Mapping[str, Any]:
-        found: dict[str, Any] = {}
-        for name, column in self._target.columns.items():
-            if name in written:
-                continue
-            if self._target.mapper is not None and self._target.mapper.version_id_col is column:
-                found[column.name] = column + 1
-            elif column.onupdate is not None:
-                onupdate: Any = column.onupdate
-                found[column.name] = onupdate.arg(None) if onupdate.is_callable else onupdate.arg
-        return found
+    def _of_this_class(self, group: Group, key: Sequence[str], there: Mapping[tuple[Any, ...], Any]) -> Group:
+        """Return the rows of a group whose keys are not there as another class."""
+        refuse_key(self._target, key)
+        keys = keys_of(group, key)
+        unknown = [each for each in keys if each not in there]
+        foreign = self._read(self._target.table, key, unknown, ())
+        for at, of in enumerate(keys):
+            if of in foreign:
+                self._rejecting.reject(group, at, of_another_class(self._target, key))
+        return picked(group, [at for at, of in enumerate(keys) if of not in foreign])
 
     def _update(self, group: Group, places: Sequence[int], key: Sequence[str], written: Sequence[str]) -> None:
         for part in self._target.parts if places else ():
@@ -236,11 +229,15 @@ class Portable:
 
     def _there(self, group: Group, key: Sequence[str], written: Sequence[str]) -> dict[tuple[Any, ...], Any]:
         """Return the rows that are there already: what would be written, by key."""
+        return self._read(self._target.source, key, keys_of(group, key), written)
+
+    def _read(
+        self, source: FromClause, key: Sequence[str], keys: Sequence[tuple[Any, ...]], wanted: Sequence[str]
+    ) -> dict[tuple[Any, ...], Any]:
+        """Return some values of rows, by key."""
         columns = [self._target.columns[name] for name in key]
-        selected = [self._target.columns[name] for name in written]
-        source: Any = self._target.table if self._target.mapper is None else self._target.mapper.selectable
+        selected = [self._target.columns[name] for name in wanted]
         found: dict[tuple[Any, ...], Any] = {}
-        keys = keys_of(group, key)
         for start in range(0, len(keys), _TOGETHER):
             chosen = among(columns, keys[start : start + _TOGETHER])
             statement = select(*columns, *selected).select_from(source).where(chosen)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 
 from sqlalchemy.exc import DBAPIError
@@ -13,6 +13,7 @@ from dal.bulk.ahead import asks
 from dal.bulk.applying import applied_or_sifted, staged
 from dal.bulk.context import Context
 from dal.bulk.filling import filled, lacking
+from dal.bulk.joined import Joined
 from dal.bulk.keyed import Keyed, without_keyless
 from dal.bulk.locking import lock
 from dal.bulk.ordering import in_order, joins_keep
@@ -43,16 +44,12 @@ def upsert(
 
     Raises:
         RowError: A row cannot be written, and `rejecting` does not take it.
-        UnsupportedError: The target has several tables.
+        UnsupportedError: The target has several tables, and the key is not in the root's.
     """
-    if len(context.target.parts) > 1:
-        raise UnsupportedError(
-            f"{context.target.name} is kept in several tables, and an upsert writes one",
-            hint="update() the rows that are there and insert() the others",
-        )
     rows = _complete(context, chunks, keyed, rejecting)
     begun = list(islice(rows, 2))
-    if len(begun) == 1 and few.upsert(context, *begun[0], keyed, tally, back, isolates=rejecting.isolates):
+    one_table = len(context.target.parts) == 1
+    if one_table and len(begun) == 1 and few.upsert(context, *begun[0], keyed, tally, back, isolates=rejecting.isolates):
         return
     alone = at_hand and not asks(context.target)
     if alone and begun and back is None and not rejecting.isolates and begun[0][1].batch is None:
@@ -166,15 +163,14 @@ def _applied(context: Context, stage: Stage, keyed: Keyed) -> apply.Applied:
 def _upserted(
     context: Context, stage: Stage, applied: apply.Applied, staging: Staging, rejecting: Rejecting, checks: Unchecked | None
 ) -> tuple[int, int]:
-    def at_once() -> tuple[int, int]:
-        fresh, changed, _ = context.wire.fetch(apply.counted_upsert(applied))[0]
-        return fresh, changed
-
-    def some(within: str) -> list[str]:
-        return [apply.upsert_into_counts(applied, within)]
-
+    writing: _Upsert | Joined
+    if len(context.target.parts) == 1:
+        writing = _Upsert(applied)
+    else:
+        writing = Joined(applied)
+        writing.prepare(staging)
     try:
-        return applied_or_sifted(context, stage, staging, rejecting, checks, at_once, some)
+        return applied_or_sifted(context, stage, staging, rejecting, checks, writing.at_once, writing.some)
     except DBAPIError as error:
         if getattr(error.orig, "sqlstate", None) != "42P10":
             raise
@@ -182,6 +178,20 @@ def _upserted(
             f"{context.target.name} has no unique key of {', '.join(applied.key)}",
             hint="key= has to be the columns of a primary key, a unique constraint or a unique index",
         ) from error
+
+
+@dataclass(frozen=True)
+class _Upsert:
+    """An upsert of one table."""
+
+    applied: apply.Applied
+
+    def at_once(self) -> tuple[int, int]:
+        fresh, changed, _ = self.applied.context.wire.fetch(apply.counted_upsert(self.applied))[0]
+        return fresh, changed
+
+    def some(self, within: str) -> list[str]:
+        return [apply.upsert_into_counts(self.applied, within)]
 
 
 def _updated(
