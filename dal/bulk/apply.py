@@ -199,15 +199,18 @@ def delete_into_counts(applied: Applied, within: str) -> str:
 
 def differing(parts: Sequence[Applied]) -> str:
     """Return a query for the number of staged rows that an update of several tables would change."""
-    stage = parts[0].stage
-    joins, conditions = [], []
+    first = parts[0]
+    joins, conditions, source = [], [], first.stage.name
+    if first.duplicates != "error":
+        key, direction = ", ".join(first.columns(first.key)), "DESC" if first.duplicates == "last" else "ASC"
+        source = f"(SELECT DISTINCT ON ({key}) * FROM {source} ORDER BY {key}, {POSITION} {direction})"
     for applied in parts:
         alias = f"dal_target_{applied.part}"
         match = " AND ".join(f"{alias}.{name} = s.{name}" for name in applied.columns(applied.key))
         joins.append(f" JOIN {applied.context.table(applied.part)} AS {alias} ON {match}")
         if applied.written:
             conditions.append(changes(applied, "s", alias)[1])
-    return f"SELECT count(*) FROM {stage.name} AS s{''.join(joins)} WHERE {' OR '.join(conditions)}"
+    return f"SELECT count(*) FROM {source} AS s{''.join(joins)} WHERE {' OR '.join(conditions)}"
 
 
 def duplicate_keys(key: Sequence[str], stages: Sequence[Stage]) -> str:

@@ -52,7 +52,7 @@ def upsert(
     if one_table and len(begun) == 1 and few.upsert(context, *begun[0], keyed, tally, back, isolates=rejecting.isolates):
         return
     alone = at_hand and not asks(context.target)
-    if alone and begun and back is None and not rejecting.isolates and begun[0][1].batch is None:
+    if one_table and alone and begun and back is None and not rejecting.isolates and begun[0][1].batch is None:
         begun += rows
         if pipelined.upsert(context, begun, keyed, tally):
             return

@@ -144,6 +144,15 @@ def test_which_of_two_rows_counts(animals: Database, writer: Writer, kept: Any) 
         assert dogs(animals)[0][4] == tricks[0 if kept == "first" else 1]
 
 
+def test_an_update_counts_a_key_once(animals: Database, writer: Writer) -> None:
+    bulk = writer(Dog)
+    bulk.insert([{"id": 1, **row("a")}])
+    rows = [{"id": 1, "name": name, "trick": "roll"} for name in ("first", "last")]
+    result = bulk.update(rows, duplicates="last")
+    assert result.updated == 1
+    assert dogs(animals)[0][2:5] == ("last", 2, "roll")
+
+
 def test_columns_that_are_left_alone(animals: Database, writer: Writer) -> None:
     bulk = writer(Dog)
     bulk.insert([row("a", age=3)])
