@@ -13,6 +13,7 @@ change its class.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from dal.bulk.apply import Applied, changes, set_on_update, telling
@@ -21,7 +22,7 @@ from dal.bulk.ordering import order_by
 from dal.bulk.staging import POSITION, Staging
 from dal.errors import RowConflict
 
-__all__ = ["Joined"]
+__all__ = ["Joined", "of_other_classes"]
 
 _TODO = "dal_todo"
 
@@ -52,9 +53,8 @@ class Joined:
             )
             for at, part in enumerate(target.parts)
         ]
-        same = [f"p0.{name} = s.{name}" for name in self._parts[0].columns(applied.key)]
         self._root = f"{context.table()} AS p0"
-        self._match = " AND ".join(same)
+        self._match = _staged_row(self._parts[0])
 
     def prepare(self, staging: Staging) -> None:
         """Refuse keys that are there as another class, and find the rows that are as they should be already.
@@ -66,7 +66,7 @@ class Joined:
             RowError: A key is another class's, and rows are not set aside.
         """
         wire, stage = self._context.wire, self._stage
-        foreign = [row[0] for row in wire.fetch(self._foreign())]
+        foreign = of_other_classes(self._parts)
         for position in foreign:
             staging.reject(stage, position, of_another_class(self._context.target, self._parts[0].key))
         staging.forget(stage, foreign)
@@ -106,20 +106,6 @@ class Joined:
         root = f"WITH written AS ({self._upsert_root(within)} RETURNING {told}) INSERT INTO dal_counts {counts}"
         return [root, *(self._upsert_below(applied, within) for applied in self._parts[1:])]
 
-    def _foreign(self) -> str:
-        last = len(self._parts) - 1
-        there = f"SELECT FROM {self._context.table(last)} AS p{last} WHERE {self._same_row(last)}"
-        return (
-            f"SELECT s.{POSITION} FROM {self._stage.name} AS s JOIN {self._root} ON {self._match} WHERE NOT EXISTS ({there}) "
-            f"ORDER BY s.{POSITION}"
-        )
-
-    def _same_row(self, at: int) -> str:
-        root, part = self._parts[0], self._parts[at]
-        names = self._context.target.key
-        pairs = zip(root.columns(names), part.columns(names), strict=True)
-        return " AND ".join(f"p0.{one} = p{at}.{other}" for one, other in pairs)
-
     def _leave_duplicates(self) -> str:
         key = ", ".join(self._parts[0].columns(self._parts[0].key))
         direction = "DESC" if self._duplicates == "last" else "ASC"
@@ -130,7 +116,7 @@ class Joined:
     def _leave_same(self) -> str:
         source = self._root
         for at in range(1, len(self._parts)):
-            source += f" JOIN {self._context.table(at)} AS p{at} ON {self._same_row(at)}"
+            source += f" JOIN {self._context.table(at)} AS p{at} ON {_same_row(self._parts, at)}"
         differing = [changes(applied, "s", f"p{applied.part}")[1] for applied in self._parts if applied.written]
         differs = f" AND NOT ({' OR '.join(differing)})" if differing else ""
         return f"UPDATE {self._stage.name} AS s SET {_TODO} = false FROM {source} WHERE {self._match}{differs}"
@@ -167,3 +153,26 @@ class Joined:
 
     def _where(self, within: str) -> str:
         return f" WHERE s.{_TODO} AND s.{within}" if within else f" WHERE s.{_TODO}"
+
+
+def of_other_classes(parts: Sequence[Applied]) -> list[int]:
+    """Return the positions of staged rows whose keys are there as rows of another class.
+
+    Args:
+        parts: What is done with each table, the root's first.
+    """
+    root, last = parts[0], len(parts) - 1
+    there = f"SELECT FROM {root.context.table(last)} AS p{last} WHERE {_same_row(parts, last)}"
+    rows = f"{root.stage.name} AS s JOIN {root.context.table()} AS p0 ON {_staged_row(root)}"
+    found = root.context.wire.fetch(f"SELECT s.{POSITION} FROM {rows} WHERE NOT EXISTS ({there}) ORDER BY s.{POSITION}")
+    return [row[0] for row in found]
+
+
+def _staged_row(root: Applied) -> str:
+    return " AND ".join(f"p0.{name} = s.{name}" for name in root.columns(root.key))
+
+
+def _same_row(parts: Sequence[Applied], at: int) -> str:
+    names = parts[0].context.target.key
+    pairs = zip(parts[0].columns(names), parts[at].columns(names), strict=True)
+    return " AND ".join(f"p0.{one} = p{at}.{other}" for one, other in pairs)

@@ -13,7 +13,7 @@ from dal.bulk.ahead import asks
 from dal.bulk.applying import applied_or_sifted, staged
 from dal.bulk.context import Context
 from dal.bulk.filling import filled, lacking
-from dal.bulk.joined import Joined
+from dal.bulk.joined import Joined, of_other_classes
 from dal.bulk.keyed import Keyed, without_keyless
 from dal.bulk.locking import lock
 from dal.bulk.ordering import in_order, joins_keep
@@ -97,7 +97,11 @@ def update(
     checks = _checks_first(context, staging, keyed, counts_tell=one_table and set(keyed.key) == set(context.target.key))
     with in_order(context.wire):
         for stage in staging:
-            changed = _updated(context, stage, _parts(context, stage, keyed), staging, rejecting, checks)
+            parts = _parts(context, stage, keyed)
+            if not one_table:
+                # They are not there as rows of this class.
+                staging.forget(stage, of_other_classes(parts))
+            changed = _updated(context, stage, parts, staging, rejecting, checks)
             tally.updated += changed
             if changed < stage.rows:
                 found = _found(context, stage, keyed)

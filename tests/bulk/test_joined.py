@@ -153,6 +153,15 @@ def test_an_update_counts_a_key_once(animals: Database, writer: Writer) -> None:
     assert dogs(animals)[0][2:5] == ("last", 2, "roll")
 
 
+def test_an_update_leaves_rows_of_another_class_alone(animals: Database, writer: Writer) -> None:
+    writer(Cat).insert([{"id": 1, "tag": "cat", "name": "Tom"}])
+    writer(Dog).insert([{"id": 2, **row("a")}])
+    result = writer(Dog).update([{"id": at, "name": "changed", "trick": "roll"} for at in (1, 2, 3)])
+    assert (result.updated, result.unchanged, result.missing) == (1, 0, 2)
+    with animals.session() as session:
+        assert session.scalars(select(Animal.name).order_by(Animal.id)).all() == ["Tom", "changed"]
+
+
 def test_columns_that_are_left_alone(animals: Database, writer: Writer) -> None:
     bulk = writer(Dog)
     bulk.insert([row("a", age=3)])
