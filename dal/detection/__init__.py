@@ -1,4 +1,4 @@
-"""N+1 detection: it reads SQLAlchemy's events and nothing else, so it works in code that has never heard of dal."""
+"""N+1 detection: it looks at what SQLAlchemy sends and at nothing else, so it works in code that has never heard of dal."""
 
 from dal.detection.callsite import CallSite
 from dal.detection.detector import Detect, detect
