@@ -21,7 +21,8 @@ __all__ = ["attach", "detach", "detach_all"]
 
 _METHODS = ("do_execute", "do_executemany", "do_execute_no_params")
 
-_lock = threading.Lock()
+# The collector may close a forgotten session in the middle of this.
+_lock = threading.RLock()
 _connections: Attached[tuple[Scope, ...]] = Attached()
 _tapped: dict[int, tuple[Any, dict[str, Any]]] = {}
 """By identity, dialects whose methods are replaced, with what replaces them."""
