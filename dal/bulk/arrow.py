@@ -89,6 +89,8 @@ class _Given(Sequence[Any]):
         return int(self._batch.num_rows)
 
     def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[at] for at in range(*index.indices(len(self)))]
         return {name: column[index].as_py() for name, column in zip(self._names, self._batch.columns, strict=True)}
 
 

@@ -6,7 +6,7 @@ connection must not be used. Rows are encoded ahead of their COPY, by the same f
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 from dal.bulk.wire import Row, Wire, bad_row, prepared
@@ -29,11 +29,12 @@ class Encoder:
     def __init__(self, wire: Wire, types: Sequence[str], *, binary: bool) -> None:
         self._wire, self._types, self._binary = wire, types, binary
 
-    def encoded(self, rows: list[Row]) -> tuple[list[bytes], int]:
+    def encoded(self, rows: list[Row], meanwhile: Callable[[], object] = lambda: None) -> tuple[list[bytes], int]:
         """Encode rows, as many as may be held.
 
         Args:
             rows: The rows.
+            meanwhile: Called now and then.
 
         Returns:
             All that their COPY sends, in blocks, and how many of them it sends: not all where they are large.
@@ -53,6 +54,7 @@ class Encoder:
                 if block := write(row):
                     blocks.append(block)
                     size += len(block)
+                    meanwhile()
                     if size > _MOST:
                         break
         except Exception as error:
@@ -112,6 +114,11 @@ class Background:
         self._wait(_sent(self._pgconn, blocks))
         self.busy = True
 
+    def push(self) -> None:
+        """Let the connection take what it can of what was not sent yet."""
+        if self.busy:
+            self._pgconn.flush()
+
     def result(self) -> Any:
         """Wait for the end, and return libpq's result of the first statement.
 
@@ -157,7 +164,6 @@ def _sent(pgconn: Any, blocks: Sequence[bytes]) -> Generator[Any, Any, None]:
             yield from _flushed(pgconn)
     while pgconn.put_copy_end() == 0:
         yield Wait.W
-    yield from _flushed(pgconn)
 
 
 def _flushed(pgconn: Any) -> Generator[Any, Any, None]:

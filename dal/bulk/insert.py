@@ -23,8 +23,12 @@ from dal.bulk.sieve import sift
 from dal.bulk.staging import Stage, Staging
 from dal.bulk.stream import Stream, Taken
 from dal.bulk.tally import Tally
+from dal.bulk.trying import Trying
 
 __all__ = ["insert"]
+
+Write = Callable[[Group, Refused | None], None]
+"""Writes a group so that bad rows are found, with what came of a try of the whole that was taken back."""
 
 
 def insert(
@@ -50,17 +54,42 @@ def insert(
         RowError: A row cannot be written, and `rejecting` does not take it.
     """
 
-    def write(group: Group) -> None:
-        _write(context, group, tally, rejecting, returning)
+    def write(group: Group, first: Refused | None) -> None:
+        _write(context, group, tally, rejecting, returning, first)
 
-    if rejecting.isolates or len(context.target.parts) > 1:
-        for group in _ready(context, chunks, returning):
-            write(group)
-        return
-    stream = Stream(context, lambda names: Destination(context.table(), context.plan(names)))
+    ready = _ready(context, chunks, returning)
     alone = at_hand and returning is None and not asks(context.target)
+    one_table = len(context.target.parts) == 1
+    if rejecting.isolates and one_table and returning is None and not context.facts().deferred:
+        _tried(context, ahead(ready, alone=alone), tally, write, alone=alone)
+    elif rejecting.isolates or not one_table:
+        for group in ready:
+            write(group, None)
+    else:
+        _streamed(context, ahead(ready, alone=alone), tally, write, returning, alone=alone)
+
+
+def _tried(context: Context, parts: Iterator[list[Group]], tally: Tally, write: Write, *, alone: bool) -> None:
+    """Write rows of which some may be bad."""
+    with Trying(context, tally, write) as trying:
+        for groups in parts:
+            for group in groups:
+                if group.batch is None and lacking(group, context.target, context.facts()) is None:
+                    trying.write(group)
+                else:
+                    trying.settle()
+                    write(group, None)
+            if not alone:
+                trying.settle()
+
+
+def _streamed(
+    context: Context, parts: Iterator[list[Group]], tally: Tally, write: Write, returning: Returning | None, *, alone: bool
+) -> None:
+    """Write rows that are expected to be good."""
+    stream = Stream(context, lambda names: Destination(context.table(), context.plan(names)))
     with stream:
-        for groups in ahead(_ready(context, chunks, returning), alone=alone):
+        for groups in parts:
             for group in groups:
                 if stream.groups and (stream.rows >= TOGETHER or not stream.fits(group)):
                     _end(stream, tally, write, returning)
@@ -69,7 +98,7 @@ def insert(
                         stream.write(group)
                     else:
                         _end(stream, tally, write, returning)
-                        write(group)
+                        write(group, None)
                 except Taken:
                     _again(stream, write)
             if not alone:
@@ -86,7 +115,7 @@ def _ready(context: Context, chunks: Iterator[list[Group]], returning: Returning
             yield allocated(group, context.target, context.facts(), context.wire) if known else group
 
 
-def _end(stream: Stream, tally: Tally, write: Callable[[Group], None], returning: Returning | None) -> None:
+def _end(stream: Stream, tally: Tally, write: Write, returning: Returning | None) -> None:
     try:
         written = stream.end()
     except Taken:
@@ -98,13 +127,15 @@ def _end(stream: Stream, tally: Tally, write: Callable[[Group], None], returning
             returning.take(group, (), tally)
 
 
-def _again(stream: Stream, write: Callable[[Group], None]) -> None:
+def _again(stream: Stream, write: Write) -> None:
     """Go over groups of which a row was refused: it is found, and ends the call."""
     for group in stream.forget():
-        write(group)
+        write(group, None)
 
 
-def _write(context: Context, group: Group, tally: Tally, rejecting: Rejecting, returning: Returning | None) -> None:
+def _write(
+    context: Context, group: Group, tally: Tally, rejecting: Rejecting, returning: Returning | None, first: Refused | None
+) -> None:
     lacks = lacking(group, context.target, context.facts())
     if lacks is not None:
         for index in range(len(group.values)):
@@ -122,7 +153,7 @@ def _write(context: Context, group: Group, tally: Tally, rejecting: Rejecting, r
     def rest(left: Sequence[int]) -> None:
         _sift(context, picked(group, left), rejecting, deferred=deferred, bad=bad, left=left)
 
-    isolate(context.wire, sending, reject, immediate=deferred, rest=rest if rejecting.isolates else None)
+    isolate(context.wire, sending, reject, immediate=deferred, rest=rest if rejecting.isolates else None, first=first)
     tally.inserted += len(group.values) - len(bad)
     if returning is not None:
         returning.take(group, bad, tally)
