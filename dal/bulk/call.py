@@ -11,6 +11,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
+from dal.bulk.arguments import checked_most, checked_rows
 from dal.bulk.arrow import is_arrow, portions, read_arrow
 from dal.bulk.catalog import TableFacts
 from dal.bulk.context import Context
@@ -75,6 +76,7 @@ def run(call: Call, scope: Scope, target: Target, known: dict[str, TableFacts]) 
         target: What is written.
         known: Facts about tables, kept from call to call.
     """
+    checked_most(call.max_rejected)
     if call.commit_every is None:
         return _in_one(call, scope, target, known)
     if not scope.commits:
@@ -105,7 +107,7 @@ def _parts(rows: Iterable[Any], every: int) -> Iterator[tuple[Iterable[Any], int
     if is_arrow(rows):
         yield from portions(rows, every)
         return
-    source = iter(rows)
+    source = iter(checked_rows(rows))
     while part := list(islice(source, every)):
         yield part, len(part)
 

@@ -70,6 +70,6 @@ def checked_on_error(on_error: str) -> bool:
     Raises:
         UsageError: It is neither "raise" nor "reject".
     """
-    if on_error not in {"raise", "reject"}:
+    if on_error not in ("raise", "reject"):
         raise UsageError(f"on_error={on_error!r} is neither 'raise' nor 'reject'", hint='write on_error="reject"')
     return on_error == "reject"

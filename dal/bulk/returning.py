@@ -84,16 +84,18 @@ class Returning:
         primaries = [found[keys[at]] for at in kept]
         self.take(Group(self.target.key, [group.positions[at] for at in kept], primaries, primaries), (), tally)
 
-    def loaded(self, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    def loaded(self, names: Sequence[str], oids: Sequence[int], rows: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
         """Turn values as the driver gives them into those of the mapping's types.
 
         Args:
             names: The attributes.
+            oids: Their types in the database: the driver's word for how it gives a value.
             rows: Values in their order.
         """
         dialect = self.connection.dialect
         loads: list[Any] = [
-            self.target.columns[name].type.dialect_impl(dialect).result_processor(dialect, None) for name in names
+            self.target.columns[name].type.dialect_impl(dialect).result_processor(dialect, oid)
+            for name, oid in zip(names, oids, strict=True)
         ]
         if not any(loads):
             return list(rows)

@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import JSON, Row, inspect
 from sqlalchemy.orm import Mapper
 
+from dal.bulk.arguments import checked_rows
 from dal.bulk.groups import Group
 from dal.bulk.kinds import Entities, Kind, Mappings, Objects, Tuples, field_names, known_name
 from dal.bulk.target import Target
@@ -38,11 +39,7 @@ def read(rows: Iterable[Any], reader: Reader, size: int, start: int = 0) -> Iter
     Raises:
         UsageError: A row is of a kind or has a column that the target does not know; it is named by its position.
     """
-    if isinstance(rows, (str, bytes, Mapping)) or not isinstance(rows, Iterable):
-        raise UsageError(
-            f"rows is a {type(rows).__name__}, not many rows", hint="write a list, even for one row: insert([row])"
-        )
-    source = iter(rows)
+    source = iter(checked_rows(rows))
     while chunk := list(islice(source, size)):
         yield reader.groups(chunk, start)
         start += len(chunk)

@@ -242,5 +242,6 @@ def _read_back(context: Context, stage: Stage, keyed: Keyed, back: Returning, ta
     rows = context.wire.fetch(
         f"SELECT s.{POSITION}, {wanted} FROM {stage.name} AS s JOIN {context.table()} AS dal_target ON {_match(context, keyed)}"
     )
-    keys = back.loaded(context.target.key, [row[1:] for row in rows])
+    oids = [planned.facts.oid for planned in context.plan(context.target.key).columns]
+    keys = back.loaded(context.target.key, oids, [row[1:] for row in rows])
     back.take(Group(context.target.key, [row[0] for row in rows], rows, keys), (), tally)

@@ -101,7 +101,7 @@ class Target:
 
     def listed(self, given: Iterable[Attribute], what: str) -> tuple[str, ...]:
         """Return the names of several attributes; see `named`."""
-        if isinstance(given, (str, QueryableAttribute, Column)):
+        if isinstance(given, (str, QueryableAttribute, Column)) or not isinstance(given, Iterable):
             raise UsageError(f"{what} is {given}, not a list of attributes", hint=f"write {what}=[{self.example}]")
         names = tuple(self.named(each, what) for each in given)
         if not names:

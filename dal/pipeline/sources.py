@@ -5,6 +5,7 @@ A file may be packed: by gzip or zstd. Any other iterable is a source as it is.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
@@ -44,6 +45,8 @@ def read_csv(path: str | os.PathLike[str], *, delimiter: str = ",", encoding: st
     Raises:
         UsageError: There is no such file.
     """
+    if not isinstance(delimiter, str) or len(delimiter) != 1:
+        raise UsageError(f"delimiter={delimiter!r} is not one character", hint="write delimiter=';'")
 
     def read(file: IO[str]) -> Iterator[Any]:
         for row in csv.DictReader(file, delimiter=delimiter):
@@ -115,7 +118,7 @@ class Lines:
     """
 
     def __init__(self, path: str | os.PathLike[str], read: Any, encoding: str) -> None:
-        self._path, self._read, self._encoding = _existing(path), read, encoding
+        self._path, self._read, self._encoding = _existing(path), read, _known(encoding)
 
     def __iter__(self) -> Iterator[Any]:
         with Source(self._path) as source, io.TextIOWrapper(source.file, encoding=self._encoding, newline="") as file:
@@ -192,7 +195,16 @@ def _detach(session: Session) -> None:
         session.expunge(each)
 
 
-def _existing(path: str | os.PathLike[str]) -> Path:
+def _known(encoding: str) -> str:
+    try:
+        return codecs.lookup(encoding).name
+    except (LookupError, TypeError):
+        raise UsageError(f"encoding={encoding!r} is not known", hint="write encoding='utf-8' or 'latin-1'") from None
+
+
+def _existing(path: Any) -> Path:
+    if not isinstance(path, (str, os.PathLike)):
+        raise UsageError(f"{path!r} is no path", hint="write read_csv('flights.csv'); any other iterable is a source as it is")
     found = Path(path)
     if not found.is_file():
         raise UsageError(f"there is no file {os.fspath(path)!r}", hint="the path is relative to the working directory")

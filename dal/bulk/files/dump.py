@@ -14,6 +14,7 @@ from sqlalchemy.exc import CompileError
 from sqlalchemy.sql.visitors import iterate
 from sqlalchemy.types import TypeDecorator
 
+from dal.bulk.arguments import checked_progress
 from dal.bulk.files.arrow_out import ArrowOut
 from dal.bulk.files.columns_out import columns_of
 from dal.bulk.files.copy_out import CopyOut
@@ -56,6 +57,7 @@ def dump(
     """
     if not isinstance(statement, (Select, TextClause)):
         raise UsageError(f"a {type(statement).__name__} is no select()", hint="bulk.dump(select(Flight), 'flights.csv')")
+    checked_progress(progress)
     wanted = wanted_format(file, format)
     with opened(file) as sink, telling(progress, "dump") as tell:
         return _Dump(connection, statement, wanted, sink, tell).run()

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from dal.bulk.files.source import Format, format_of, zstd
+from dal.bulk.files.source import Format, checked_format, format_of, zstd
 from dal.errors import UsageError
 
 __all__ = ["Sink", "Writable", "opened", "wanted_format"]
@@ -47,6 +47,7 @@ def wanted_format(given: Writable, said: Format | None) -> Format:
     Raises:
         UsageError: Neither the caller nor the name says it.
     """
+    checked_format(said)
     found = said or format_of(_name(given))
     if found is None:
         raise UsageError(f"{_name(given)} tells no format", hint="write format='csv', 'jsonl', 'parquet' or 'arrow'")

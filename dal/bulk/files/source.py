@@ -21,7 +21,7 @@ from typing import IO, Any, Literal, Self
 from dal._extras import require
 from dal.errors import FileError, UsageError
 
-__all__ = ["BLOCK", "FORMATS", "Format", "Readable", "Source", "format_of", "zstd"]
+__all__ = ["BLOCK", "FORMATS", "Format", "Readable", "Source", "checked_format", "format_of", "zstd"]
 
 Readable = str | os.PathLike[str] | IO[bytes] | IO[str]
 """A path, or anything with `read(size)`."""
@@ -62,6 +62,17 @@ def format_of(name: str) -> Format | None:
     while suffixes and suffixes[-1] in _PACKED:
         suffixes.pop()
     return FORMATS.get(suffixes[-1]) if suffixes else None
+
+
+def checked_format(given: Any) -> None:
+    """Check `format=`.
+
+    Raises:
+        UsageError: It is no format.
+    """
+    if given is not None and given not in FORMATS.values():
+        known = ", ".join(sorted(set(FORMATS.values())))
+        raise UsageError(f"format={given!r} is not known", hint=f"one of {known}")
 
 
 def zstd() -> Any:
