@@ -5,8 +5,10 @@ add_all, asyncpg's copy_records_to_table, ADBC; for upsert, update and delete th
 a table that has the rows already, and SQLAlchemy's executemany.
 Run it with `python benchmarks/bulk.py [insert|ids|flush|upsert|update|delete|rejects|switch] [--rows=200000] [--rounds=5]`; it
 starts its own server. Each round goes through the variants in turn, in changing order, on a table emptied and a server
-checkpointed before each; a ratio is the median of the ratios of the rounds, and rows are counted after each. Higher is better.
-The slow peers get a twentieth of the rows. JSON is written by orjson, on both sides.
+checkpointed before each; a ratio is the median of the ratios of the rounds, and rows are counted after each. Higher is better. Rows of an
+upsert come in the order of their key, and shuffled; its floor is what the server alone needs to take them in from a ready file
+of its own and write them: no client does better by a staging table. The slow peers get a twentieth of the rows. JSON is written
+by orjson, on both sides.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import asyncio
 import csv
 import datetime as dt
 import gc
+import random
 import shutil
 import statistics
 import subprocess
@@ -41,6 +44,7 @@ from dal.bulk.flush import bulk_flush, emitting
 from dal.embedded import EmbeddedServer
 
 SETTINGS = {"shared_buffers": "1GB", "max_wal_size": "8GB", "fsync": "on", "autovacuum": "off"}
+KINDS = ("insert", "upsert", "update", "delete")
 SLOW = 20
 """The part of the rows that slow peers get is one in so many; their times are multiplied."""
 
@@ -357,12 +361,26 @@ def _source(bench: Bench, rows: list[tuple[Any, ...]]) -> None:
 def upserting(bench: Bench) -> bool:
     half = bench.number // 4
     rows = [(*row[:1], f"{row[1]}!", *row[2:]) for row in made(2 * half, bench.number - half)]
-    dicts = as_dicts(rows)
+    kept = [_upserted(bench, rows, "by key")]
+    random.Random(1).shuffle(rows)
+    return all([*kept, _upserted(bench, rows, "shuffled")])
+
+
+def _upserted(bench: Bench, rows: list[tuple[Any, ...]], how: str) -> bool:
+    half, dicts = len(rows) // 2, as_dicts(rows)
     prepare = _filled(bench, made(bench.number))
     _source(bench, rows)
     sets = ", ".join(f"{name} = excluded.{name}" for name in NAMES if name not in {"id", "email"})
     inside = f"INSERT INTO bt SELECT * FROM source ON CONFLICT (email) DO UPDATE SET {sets}"
+    bench.run(f"COPY source TO '{bench.folder}/source' (FORMAT binary)")
+    staged = inside.replace("FROM source", "FROM given ORDER BY email")
     bulk: BulkWriter[Any] = BulkWriter(_Database(bench.engine), Item)
+
+    def floor() -> None:
+        with bench.engine.begin() as connection:
+            connection.exec_driver_sql("CREATE TEMP TABLE given ON COMMIT DROP AS SELECT * FROM bt WITH NO DATA")
+            connection.exec_driver_sql(f"COPY given FROM '{bench.folder}/source' (FORMAT binary)")
+            connection.exec_driver_sql(staged)
 
     def core() -> None:
         statement = pg_insert(Item)
@@ -372,15 +390,15 @@ def upserting(bench: Bench) -> bool:
 
     works: dict[str, tuple[Callable[[], Any], int]] = {
         "inside the server": (lambda: bench.run(inside), 1),
-        "psycopg COPY, staged, by hand": (
-            lambda: psycopg_staged(bench, rows, inside.replace("FROM source", "FROM given ORDER BY email")),
-            1,
-        ),
+        "the floor: staged from a ready file": (floor, 1),
+        "psycopg COPY, staged, by hand": (lambda: psycopg_staged(bench, rows, staged), 1),
         "BulkWriter.upsert": (lambda: bulk.upsert(rows, key=[Item.email], columns=COLUMNS), 1),
         "SQLAlchemy ON CONFLICT, list": (core, 1),
     }
     taken = bench.paired(works, prepare, lambda part: bench.number + half)
-    return told(f"upsert: {half:,} new, {half:,} there", taken, "inside the server", 2 * half, {"BulkWriter.upsert": 0.85})
+    return told(
+        f"upsert: {half:,} new, {half:,} there, {how}", taken, "inside the server", 2 * half, {"BulkWriter.upsert": 0.85}
+    )
 
 
 def updating(bench: Bench) -> bool:
@@ -474,7 +492,7 @@ def switching(bench: Bench) -> bool:
     bench.run("TRUNCATE bt")
     psycopg_copy(bench, made(base))
     bench.run("VACUUM ANALYZE bt")
-    kept = few.BELOW
+    kept = few.BELOW, few.DELETES_BELOW
     types = ["int8", "text", "text", "numeric", "timestamptz", "text", "bool"]
     arrays = ", ".join(f"%b::{each}[]" for each in types)
     picked = ", ".join(f"{name}::jsonb" if name == "doc" else name for name in NAMES)
@@ -493,27 +511,33 @@ def switching(bench: Bench) -> bool:
         if kind == "insert":
             rows = made(number, start)
             return (lambda: bulk.insert(rows, columns=COLUMNS)) if not few.BELOW else lambda: one_statement(rows)
+        if kind == "update":
+            changes = [(each + 1, f"name {start}", Decimal(start % 100_000)) for each in range(number)]
+            return lambda: bulk.update(changes, columns=[Item.id, Item.name, Item.amount])
+        if kind == "delete":
+            psycopg_copy(bench, made(number, start))
+            return lambda: bulk.delete(list(range(start + 1, start + number + 1)))
         # Half of them are there.
         rows = [(*row[:1], f"{row[1]} {start}", *row[2:]) for row in (*made(number // 2), *made(number - number // 2, start))]
         return lambda: bulk.upsert(rows, key=[Item.email], columns=COLUMNS)
 
     print(f"\nswitch: ms for a call by one statement (inserts: psycopg by hand) and by COPY, in a table of {base:,} rows")
     print(f"  {'rows':>7}", end="")
-    print("".join(f"{f'{kind}, {route}':>16}" for kind in ("insert", "upsert") for route in ("one", "COPY")))
+    print("".join(f"{f'{kind}, {route}':>16}" for kind in KINDS for route in ("one", "COPY")))
     start = base
     for number in numbers:
         taken: dict[tuple[str, int], list[float]] = {}
         for _ in range(max(bench.rounds, min(40, 2_000 // number))):
-            for kind in ("insert", "upsert"):
+            for kind in KINDS:
                 for below in (1_000_000, 0):
-                    few.BELOW = below
+                    few.BELOW = few.DELETES_BELOW = below
                     work = once(kind, number, start)
                     start += number
                     started = time.perf_counter()
                     work()
                     taken.setdefault((kind, below), []).append(time.perf_counter() - started)
         print(f"  {number:7,}" + "".join(f"{statistics.median(times) * 1000:16.2f}" for times in taken.values()))
-    few.BELOW = kept
+    few.BELOW, few.DELETES_BELOW = kept
     return True
 
 
@@ -561,6 +585,8 @@ def main() -> int:
         engine = create_engine(url, json_serializer=lambda value: orjson.dumps(value).decode(), json_deserializer=orjson.loads)
         Base.metadata.create_all(engine)
         conninfo = url.set(drivername="postgresql").render_as_string(hide_password=False)
+        # The server, another user here and there, writes a file to it, and reads it.
+        Path(folder).chmod(0o777)
         bench = Bench(engine, conninfo, asked.rows, asked.rounds, Path(folder))
         kept = [SECTIONS[name](bench) for name in asked.sections or SECTIONS]
         engine.dispose()

@@ -81,7 +81,7 @@ def delete(
         if not number:
             return
         if number <= _AT_ONCE:
-            by = few.delete if number < few.BELOW else _by_arrays
+            by = few.delete if number < few.DELETES_BELOW else _by_arrays
             values = list(chain.from_iterable(group.values for group in groups))
             if by(context, values, key, tally, isolates=rejecting.isolates):
                 return

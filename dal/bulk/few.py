@@ -31,6 +31,8 @@ __all__ = ["delete", "update", "upsert"]
 
 BELOW = 1_000
 """Rows from which on a staging table costs less: where both columns of `benchmarks/bulk.py switch` cross."""
+DELETES_BELOW = 100
+"""Keys from which on locking rows before they are deleted costs more than it is worth, by the same benchmark."""
 _GIVEN = "dal_given"
 
 
@@ -107,7 +109,7 @@ def delete(context: Context, keys: Sequence[tuple[Any, ...]], key: tuple[str, ..
 
     Args:
         context: The call; its target is one table.
-        keys: The keys, fewer than `BELOW`.
+        keys: The keys, fewer than `DELETES_BELOW`.
         key: The attributes that they are of.
         tally: Takes the counts.
         isolates: As for `upsert`.

@@ -53,7 +53,8 @@ def url(kind: str, request: pytest.FixtureRequest, tmp_path: Any) -> Iterator[UR
 @pytest.fixture(params=["few", "many"])
 def route(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Both routes of an upsert on PostgreSQL, whatever the number of rows."""
-    monkeypatch.setattr("dal.bulk.few.BELOW", 1_000_000 if request.param == "few" else 0)
+    for limit in ("BELOW", "DELETES_BELOW"):
+        monkeypatch.setattr(f"dal.bulk.few.{limit}", 1_000_000 if request.param == "few" else 0)
     return str(request.param)
 
 

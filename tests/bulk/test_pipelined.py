@@ -44,6 +44,7 @@ def portions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dal.bulk.pipelined._PORTION", 7)
     monkeypatch.setattr("dal.bulk.trying._PORTION", 7)
     monkeypatch.setattr("dal.bulk.few.BELOW", 0)
+    monkeypatch.setattr("dal.bulk.few.DELETES_BELOW", 0)
 
 
 @pytest.fixture
