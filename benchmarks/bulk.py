@@ -5,10 +5,10 @@ add_all, asyncpg's copy_records_to_table, ADBC; for upsert, update and delete th
 a table that has the rows already, and SQLAlchemy's executemany.
 Run it with `python benchmarks/bulk.py [insert|ids|flush|upsert|update|delete|rejects|switch] [--rows=200000] [--rounds=5]`; it
 starts its own server. Each round goes through the variants in turn, in changing order, on a table emptied and a server
-checkpointed before each; a ratio is the median of the ratios of the rounds, and rows are counted after each. Higher is better. Rows of an
-upsert come in the order of their key, and shuffled; its floor is what the server alone needs to take them in from a ready file
-of its own and write them: no client does better by a staging table. The slow peers get a twentieth of the rows. JSON is written
-by orjson, on both sides.
+checkpointed before each; a ratio is the median of the ratios of the rounds, and rows are counted after each. Higher is better.
+Rows of an upsert come in the order of their key, and shuffled; its floor is what the server alone needs to take them in from a
+ready file of its own and write them: no client does better by a staging table. The slow peers get a twentieth of the rows. JSON
+is written by orjson, on both sides.
 """
 
 from __future__ import annotations
