@@ -123,7 +123,7 @@ def _by_arrays(
         return False
     tally.deleted += deleted
     if deleted < len(keys):
-        tally.missing += different(keys) - deleted
+        tally.missing += max(0, different(keys) - deleted)
     return True
 
 
@@ -160,5 +160,5 @@ def _staged(
             tally.deleted += deleted
             if deleted < stage.rows:
                 found = wire.fetch(f"SELECT count(*) FROM (SELECT DISTINCT {', '.join(columns)} FROM {stage.name}) AS k")
-                tally.missing += found[0][0] - deleted
+                tally.missing += max(0, found[0][0] - deleted)
     staging.drop()

@@ -123,7 +123,7 @@ def delete(context: Context, keys: Sequence[tuple[Any, ...]], key: tuple[str, ..
     if done is None:
         return False
     tally.deleted += done[1]
-    tally.missing += different(keys) - done[1]
+    tally.missing += max(0, different(keys) - done[1])
     return True
 
 
