@@ -8,6 +8,7 @@ left out where it is not installed; it has to be importable but not loaded by py
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 import resource
@@ -53,15 +54,33 @@ def shop() -> Iterator[Engine]:
     engine.dispose()
 
 
+@functools.cache
+def seeded() -> bytes:
+    """Return a shop as the bytes of a database file."""
+    with shop() as engine, engine.connect() as connection:
+        return bytes(connection.connection.driver_connection.serialize())  # type: ignore[union-attr]
+
+
+@contextmanager
+def filed_shop() -> Iterator[Engine]:
+    """A shop of its own in a file, for scenarios with threads."""
+    with tempfile.TemporaryDirectory() as home:
+        path = Path(home) / "shop.db"
+        path.write_bytes(seeded())
+        engine = create_engine(f"sqlite:///{path}")
+        yield engine
+        engine.dispose()
+
+
 def dal_speaks(scenario: Scenario) -> bool:
-    with shop() as engine, Session(engine) as session, detect() as report:
+    with filed_shop() as engine, Session(engine) as session, detect() as report:
         app = App(engine, session)
         scenario.run(app)
     return bool(report.findings)
 
 
 def queryspy_speaks(scenario: Scenario) -> bool:
-    with shop() as engine, Session(engine) as session, queryspy.record() as recorder:
+    with filed_shop() as engine, Session(engine) as session, queryspy.record() as recorder:
         app = App(engine, session)
         scenario.run(app)
     return bool(recorder.findings())

@@ -9,6 +9,8 @@ import os
 import sysconfig
 from types import FrameType
 
+import sqlalchemy
+
 __all__ = [
     "APPLICATION",
     "LIBRARY",
@@ -55,7 +57,8 @@ _DAL = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 def _library_roots() -> tuple[str, ...]:
     paths = sysconfig.get_paths()
     found = {os.path.abspath(paths[key]) + os.sep for key in ("stdlib", "platstdlib", "purelib", "platlib") if key in paths}
-    return (*sorted(found), _DAL + os.sep)
+    # SQLAlchemy is a library wherever it lies: `pip install --target` puts it beside the application.
+    return (*sorted(found), _DAL + os.sep, os.path.dirname(os.path.abspath(sqlalchemy.__file__)) + os.sep)
 
 
 _ROOTS = _library_roots()
