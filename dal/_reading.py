@@ -55,15 +55,17 @@ class Reading(Generic[T]):
             raise self._closed or UsageError(
                 f"two at once ask {self._what} for the next item", hint="let one loop over it, and hand its items on"
             )
+        found: Any = None
         try:
             if self._closed is None:
-                item = next(self._items)
+                found = next(self._items)
         finally:
             self._turn.release()
         # Not before the turn is given back: whoever closes the database finds it free, or is found here.
         if self._closed is not None:
             self.close()
             raise self._closed
+        item: T = found
         return item
 
     def check(self) -> None:

@@ -29,6 +29,7 @@ from dal.cache.snapshot import CURRENT, Snapshot
 from dal.cache.stats import CacheStats
 from dal.cache.tables import names_of, with_deleted
 from dal.cache.watch import Watch, note
+from dal.errors import UsageError
 from dal.own_statements import ask
 
 if TYPE_CHECKING:
@@ -143,6 +144,8 @@ class Cache:
             self._shelf.grow(key, entry, size_of(entry.frozen, shapes(entry)) - size_of(entry.frozen))
         elif form is dictionaries and entry.patterns is None and entry.frozen.nodes:
             self._shelf.grow(key, entry, size_of(entry.frozen, patterns(entry)) - size_of(entry.frozen))
+        elif not callable(form):
+            raise UsageError(f"form={form!r} is none", hint="form=shapes, form=dictionaries, or none for copies")
         return form(entry)
 
     def peek(self, key: Hashable, *, form: Form[Any] = copies, default: Any = None) -> Any:
@@ -172,6 +175,7 @@ class Cache:
         Returns:
             Whether it is there now: False where a write came in between, or somebody else is fetching it just now.
         """
+        _check_load(load)
         if self.has(key):
             return True
         self._await_bus()
@@ -193,11 +197,13 @@ class Cache:
             within: The session or connection whose transaction writes them: they are spoiled when it commits. At once without.
 
         Raises:
-            UsageError: One of them is no table.
+            UsageError: One of them is no table, or `within` is neither.
         """
         names = with_deleted(names_of(tables)) if tables else None
         if within is None:
             self._shelf.committed(names, doubtful=False)
+        elif not isinstance(within, (Session, Connection)):
+            raise UsageError(f"within={within!r} is no session or connection", hint="db.cache.spoil('users', within=session)")
         else:
             note(within.connection() if isinstance(within, Session) else within, names)
 
@@ -214,7 +220,14 @@ class Cache:
 
         Args:
             engine: The engine; of an async engine its `sync_engine`.
+
+        Raises:
+            UsageError: It is none.
         """
+        if not isinstance(engine, Engine):
+            raise UsageError(
+                f"{engine!r} is no engine", hint="db.cache.watch(create_engine(url)), or an async engine's sync_engine"
+            )
         if self._watch is not None:
             self._watch.attach(engine)
 
@@ -261,6 +274,7 @@ class Cache:
 
     def _miss(self, key: Hashable, stale: Entry | None, load: Callable[[Session], Any], tables: Iterable[Any]) -> Entry:
         named = names_of(tables)
+        _check_load(load)
         if stale is not None:
             if stale.usable_until > monotonic():
                 self._count("stale_hits")
@@ -352,3 +366,8 @@ class Cache:
     def _count(self, what: str) -> None:
         with self._counting:
             self._counted[what] += 1
+
+
+def _check_load(load: object) -> None:
+    if not callable(load):
+        raise UsageError(f"{load!r} cannot fetch", hint="db.cache.fetch(key, lambda session: session.scalars(...).all())")

@@ -128,6 +128,8 @@ def names_of(tables: Iterable[Any]) -> frozenset[str]:
     Raises:
         UsageError: One of them is something else.
     """
+    if isinstance(tables, str) or not isinstance(tables, Iterable):
+        raise UsageError(f"tables={tables!r} is no list of tables", hint='write tables=["users", Order]')
     found: set[str] = set()
     for each in tables:
         if isinstance(each, str):

@@ -43,8 +43,10 @@ class Dump:
     """
 
     def __init__(self, db: Any, path: str | os.PathLike[str], *, tables: Sequence[Any] = ()) -> None:
-        if not isinstance(db.engine, Engine):
-            raise UsageError(f"{db!r} is asyncio's", hint="Dump(Database(url), ...)")
+        if not isinstance(getattr(db, "engine", None), Engine):
+            raise UsageError(f"{db!r} is no Database of the sync door", hint="Dump(Database(url), ...)")
+        if not isinstance(path, (str, os.PathLike)):
+            raise UsageError(f"{path!r} is no path", hint='Dump(db, "daily.dump")')
         self._db, self._path = db, Path(path)
         self._tables = [_table(each) for each in tables]
         if not self._path.parent.is_dir():

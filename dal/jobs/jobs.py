@@ -211,6 +211,8 @@ class Jobs:
         Raises:
             UsageError: There is none.
         """
+        if isinstance(job, bool) or not isinstance(job, int):
+            raise UsageError(f"{job!r} is no id of a job", hint="db.jobs.get(job.id)")
         found: Job[Any] = self._job(job)
         found.outcome()
         return found

@@ -29,8 +29,8 @@ class BuildIndexes:
     """
 
     def __init__(self, db: Any, *indexes: Index, concurrently: bool = False) -> None:
-        if not isinstance(db.engine, Engine):
-            raise UsageError(f"{db!r} is asyncio's", hint="BuildIndexes(Database(url), ...)")
+        if not isinstance(getattr(db, "engine", None), Engine):
+            raise UsageError(f"{db!r} is no Database of the sync door", hint="BuildIndexes(Database(url), ...)")
         for index in indexes:
             if not isinstance(index, Index) or getattr(index, "table", None) is None:
                 raise UsageError(f"{index!r} is no index of a table", hint='Index("ix_daily_day", Daily.day)')

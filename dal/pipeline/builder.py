@@ -179,6 +179,10 @@ class Builder:
             raise UsageError(f"on_error={on_error!r} is not known", hint='write "reject" or "stop"')
         if rejects is not None and not callable(rejects):
             raise UsageError(f"rejects={rejects!r} is no function", hint="rejects=found.append")
+        if max_rejected is not None and (
+            isinstance(max_rejected, bool) or not isinstance(max_rejected, int) or max_rejected < 0
+        ):
+            raise UsageError(f"max_rejected={max_rejected!r} is no number of items", hint="0 or more; None for no limit")
         workers = 1 + sum(each.workers for each in self._stages)
         self._running = Run(
             self._source,

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from dal.errors import UsageError
 from dal.pipeline.report import PipelineReport
 
 __all__ = ["INTERVAL", "shown"]
@@ -23,8 +24,13 @@ def shown(progress: bool | Callable[[PipelineReport], object]) -> Iterator[Calla
 
     Yields:
         A function, or None.
+
+    Raises:
+        UsageError: It is neither.
     """
     if not isinstance(progress, bool):
+        if not callable(progress):
+            raise UsageError(f"progress={progress!r} is neither a function nor True", hint="run(progress=True)")
         yield progress
         return
     if not progress:

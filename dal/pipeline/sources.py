@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,8 +27,6 @@ from dal.bulk.files.source import Source
 from dal.errors import UsageError
 
 __all__ = ["AsyncRows", "Rows", "read_csv", "read_jsonl", "read_parquet", "read_select"]
-
-_END: Any = object()
 
 
 def read_csv(path: str | os.PathLike[str], *, delimiter: str = ",", encoding: str = "utf-8", null: str | None = None) -> Lines:
@@ -101,10 +100,12 @@ def read_select(db: Any, statement: Select[*tuple[Any, ...]], *, batch: int = 10
         A source for a Pipeline: things where the statement selects one thing, else rows. Objects are detached.
 
     Raises:
-        UsageError: It is no `select()`.
+        UsageError: It is no `select()`, or there is no database.
     """
     if not isinstance(statement, Select):
         raise UsageError(f"a {type(statement).__name__} is no select()", hint="read_select(db, select(Flight))")
+    if not hasattr(db, "engine"):
+        raise UsageError(f"{db!r} is no database", hint="read_select(db, select(Flight)), with a Database or an AsyncDatabase")
     return AsyncRows(db, statement, batch) if hasattr(db, "__aenter__") else Rows(db, statement, batch)
 
 
@@ -181,7 +182,8 @@ class AsyncRows(Selected):
     async def __aiter__(self) -> AsyncIterator[Any]:
         parts = self._parts(self._db.engine.sync_engine, lambda: self._db.session().sync_session)
         try:
-            while (part := await greenlet_spawn(next, parts, _END)) is not _END:
+            following: Any = partial(next, parts, None)
+            while (part := await greenlet_spawn(following)) is not None:
                 for thing in part:
                     yield thing
                     parts.check()

@@ -87,6 +87,8 @@ class Pager(Generic[T]):
         self._spatial = {bool(each.columns): each for each in self._strategies if isinstance(each, Spatial)}
         self._learns_rows = any(isinstance(each, Predictive) for each in self._strategies)
         self._query = Query(session, statement, order_by, policy, key)
+        for each in self._spatial.values():
+            self._query.refuse_foreign(each.columns)
         self._kept = Kept(cache, copies if form is None else form)
         rows, how = _size(size), totals.checked(total)
         self._template = template_of(self._query.planned, rows, how)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import ColumnElement, Select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.visitors import iterate
 
@@ -76,6 +76,20 @@ class Query(Generic[T]):
     def bound(self, arguments: Arguments) -> Select[T]:
         """Return the statement with the values of its parameters in it."""
         return with_values(self.select, dict(arguments)) if arguments else self.select
+
+    def refuse_foreign(self, columns: Sequence[InstrumentedAttribute[Any]]) -> None:
+        """Refuse columns of tables that the statement does not read.
+
+        Raises:
+            UsageError: There is one.
+        """
+        froms = self.select.get_final_froms()
+        for column in columns:
+            table = column.property.columns[0].table
+            if not any(each.is_derived_from(table) for each in froms):
+                raise UsageError(
+                    f"spatial() names {column}, and the statement reads {self.name}", hint=f"name two columns of {self.name}"
+                )
 
     def describe(self, arguments: Arguments) -> str:
         """Tell what is selected, in words."""

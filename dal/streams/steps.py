@@ -125,6 +125,8 @@ def window_step(
     late: Callable[[Any, Any], object] | None,
 ) -> Step:
     """Describe a window; see `Stream.window`."""
+    if not isinstance(aggregate, Mapping):
+        raise UsageError(f"aggregate={aggregate!r} names nothing", hint='aggregate={"revenue": sum_of(Sale.total)}')
     if (size is None) == (gap is None) or (gap is not None and every is not None):
         raise UsageError(
             "a window has seconds=, or seconds= and every=, or gap=",

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -274,3 +275,9 @@ def test_who_is_to_be_told_is_called(db: Database) -> None:
 def test_sqlite_has_no_queue() -> None:
     with Database("sqlite://") as db, pytest.raises(UnsupportedError, match="need PostgreSQL"):
         db.jobs.submit(work.add, 1)
+
+
+@pytest.mark.parametrize("job", ["x", None, True, 1.5])
+def test_an_id_that_is_none(db: Database, job: Any) -> None:
+    with pytest.raises(UsageError, match="no id of a job"):
+        db.jobs.get(job)

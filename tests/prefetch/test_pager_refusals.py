@@ -48,6 +48,11 @@ def test_a_foreign_cursor_is_refused_before_anything_is_sent(opened: Callable[..
         (select(Person, func.now()), {}, r"now\(\)"),
         (text("SELECT 1"), {}, "cannot be paged"),
         (select(Person), {"total": "many"}, "no total"),
+        (
+            select(Person),
+            {"prefetch": spatial(Place.lat, Place.lon)},
+            "reads Person",
+        ),
     ],
 )
 def test_what_cannot_be_paged_is_refused_at_once(town: Town, statement: Any, options: Any, told: str) -> None:

@@ -17,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from dal.errors import UsageError
 from dal.streams.sinks.base import Setting
 from dal.streams.sinks.jsoned import json_text
 
@@ -35,6 +36,8 @@ class Dashboard:
     """
 
     def __init__(self, *, port: int = 0, title: str | None = None, items: int = 100) -> None:
+        if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port < 65536:
+            raise UsageError(f"port={port!r} is no port", hint="Dashboard(port=8080), or 0 for a free one")
         self._port, self._title = port, title
         self._items: deque[Any] = deque(maxlen=items)
         self._pending: list[Any] = []

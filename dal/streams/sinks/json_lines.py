@@ -27,6 +27,8 @@ class JsonLines:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
+        if not isinstance(path, (str, os.PathLike)):
+            raise UsageError(f"{path!r} is no path", hint='JsonLines("orders.jsonl")')
         self._path = Path(path)
         self._file: IO[bytes] | None = None
         if not self._path.parent.is_dir():

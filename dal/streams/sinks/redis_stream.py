@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dal._extras import require
+from dal.errors import UsageError
 from dal.streams.sinks.base import Setting
 from dal.streams.sinks.jsoned import json_text
 
@@ -27,6 +28,8 @@ class RedisStream:
     """
 
     def __init__(self, url: str, stream: str, *, max_entries: int | None = 1_000_000) -> None:
+        if not isinstance(url, str) or not isinstance(stream, str) or not stream:
+            raise UsageError("a Redis Stream has a URL and a name", hint='RedisStream("redis://localhost", "orders")')
         self._redis = require("redis", extra="redis", purpose="a Redis Stream")
         self._url, self._stream, self._most = url, stream, max_entries
         self._client: Any = None

@@ -30,7 +30,7 @@ class Webhook:
     """
 
     def __init__(self, url: str, *, headers: Mapping[str, str] | None = None, timeout: Duration = 10.0) -> None:
-        if not url.startswith(("http://", "https://")):
+        if not isinstance(url, str) or not url.startswith(("http://", "https://")):
             raise UsageError("a webhook's URL begins with http:// or https://", hint="Webhook('https://...')")
         self._url = url
         self._headers = {"Content-Type": "application/json", **(headers or {})}
