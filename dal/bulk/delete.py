@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from dal.bulk import apply, few
 from dal.bulk.applying import applied_or_sifted, staged
 from dal.bulk.context import Context
+from dal.bulk.joined import of_other_classes
 from dal.bulk.keyed import different, taken, without_keyless
 from dal.bulk.locking import lock
 from dal.bulk.ordering import in_order, joins_keep
@@ -137,6 +138,11 @@ def _staged(
     with in_order(wire):
         for stage in staging:
             root, *others = (apply.Applied(context, stage, key, (), part=at) for at in parts)
+            if others:
+                strangers = of_other_classes([root, *others])
+                if strangers:
+                    tally.missing += _different(context, stage, columns, f"{POSITION} = ANY(%s)", strangers)
+                    staging.forget(stage, strangers)
             same = " AND ".join(f"one.{name} = other.{name}" for name in columns)
 
             def at_once(root: apply.Applied = root, others: list[apply.Applied] = others) -> tuple[int, int]:
@@ -159,6 +165,11 @@ def _staged(
             _, deleted = applied_or_sifted(context, stage, staging, rejecting, None, at_once, some, once_each)
             tally.deleted += deleted
             if deleted < stage.rows:
-                found = wire.fetch(f"SELECT count(*) FROM (SELECT DISTINCT {', '.join(columns)} FROM {stage.name}) AS k")
-                tally.missing += max(0, found[0][0] - deleted)
+                tally.missing += max(0, _different(context, stage, columns) - deleted)
     staging.drop()
+
+
+def _different(context: Context, stage: Stage, columns: Sequence[str], condition: str = "true", *values: Any) -> int:
+    """Return how many different keys are staged."""
+    keys = f"SELECT DISTINCT {', '.join(columns)} FROM {stage.name} WHERE {condition}"
+    return int(context.wire.fetch(f"SELECT count(*) FROM ({keys}) AS k", values or None)[0][0])

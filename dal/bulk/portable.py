@@ -212,6 +212,9 @@ class Portable:
     def _delete(self, keys: Sequence[Any], key: Sequence[str]) -> None:
         for start in range(0, len(keys), _TOGETHER):
             some, reached = keys[start : start + _TOGETHER], 0
+            if len(self._target.parts) > 1:
+                # Others are rows of another class.
+                some = list(self._read(self._target.source, key, some, key))
             for part in reversed(self._target.parts):
                 chosen = among([part.columns[name] for name in key], some)
                 reached = self._connection.execute(sql_delete(part.table).where(chosen)).rowcount

@@ -111,6 +111,21 @@ class Target:
             raise UsageError(f"{what} names {twice} twice", hint="name each column once")
         return names
 
+    def key_of_all(self, given: Iterable[Attribute]) -> tuple[str, ...]:
+        """Return the names of a key that every table of the class has; see `named`.
+
+        Raises:
+            UnsupportedError: One of the tables has no such column.
+        """
+        names = self.listed(given, "key")
+        missing = [name for name in names if any(name not in part.columns for part in self.parts)]
+        if missing:
+            raise UnsupportedError(
+                f"{self.name} is spread over {len(self.parts)} tables, and not all of them have {', '.join(missing)}",
+                hint=f"leave key= out for the primary key ({', '.join(self.key)}), or write the table: BulkWriter(db, Table)",
+            )
+        return names
+
     def _by_column_name(self, given: str) -> str | None:
         found = [name for name, column in self.columns.items() if column.name == given]
         return found[0] if len(found) == 1 else None

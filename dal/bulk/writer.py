@@ -202,7 +202,7 @@ class BulkWriter(Generic[T]):
         Returns:
             What was done: updated, unchanged, and missing for rows whose key the table does not have.
         """
-        keyed = self._keyed(self.target.key if key is None else key, set_, duplicates)
+        keyed = self._keyed(self.target.key_of_all(self.target.key if key is None else key), set_, duplicates)
         return self._run(
             Call(
                 lambda route, chunks: route.update(chunks, keyed),
@@ -239,8 +239,7 @@ class BulkWriter(Generic[T]):
         Returns:
             What was done: deleted, and missing for keys that the table does not have.
         """
-        names = self.target.listed(self.target.key if key is None else key, "key")
-
+        names = self.target.key_of_all(self.target.key if key is None else key)
         return self._run(
             Call(
                 lambda route, chunks: route.delete(chunks, names),

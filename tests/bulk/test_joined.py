@@ -162,6 +162,22 @@ def test_an_update_leaves_rows_of_another_class_alone(animals: Database, writer:
         assert session.scalars(select(Animal.name).order_by(Animal.id)).all() == ["Tom", "changed"]
 
 
+def test_a_delete_leaves_rows_of_another_class_alone(animals: Database, writer: Writer) -> None:
+    writer(Cat).insert([{"id": 1, "tag": "cat", "name": "Tom"}])
+    writer(Dog).insert([{"id": 2, **row("a")}, {"id": 4, **row("b")}])
+    result = writer(Dog).delete([1, 2, 3, 1])
+    assert (result.deleted, result.missing) == (1, 2)
+    with animals.session() as session:
+        assert session.scalars(select(Animal.name).order_by(Animal.id)).all() == ["Tom", "B"]
+
+
+def test_a_key_that_only_one_of_the_tables_has(animals: Database, writer: Writer) -> None:
+    with pytest.raises(UnsupportedError, match="not all of them have tag"):
+        writer(Dog).delete([{"tag": "cat"}], key=[Animal.tag])
+    with pytest.raises(UnsupportedError, match="not all of them have tag"):
+        writer(Dog).update([{"tag": "cat", "name": "Tom"}], key=[Animal.tag])
+
+
 def test_columns_that_are_left_alone(animals: Database, writer: Writer) -> None:
     bulk = writer(Dog)
     bulk.insert([row("a", age=3)])
