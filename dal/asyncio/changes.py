@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from dal.asyncio._bridge import run_sync
 from dal.asyncio.stream import AsyncStream
 from dal.asyncio.waiting import TaskWaiting
+from dal.errors import ReplicationError
 from dal.streams.change import Change
 from dal.streams.changes import READ_AHEAD
 from dal.streams.source import Source
@@ -58,7 +59,13 @@ class AsyncChanges(AsyncStream[Change]):
         reading = AsyncReading(opening.source(waiting), waiting)
         opening.register(reading)
         try:
-            await reading.start()
+            try:
+                await reading.start()
+            except ReplicationError:
+                # Told to stop while the slot was being made, for which the server waits.
+                if waiting.stopped:
+                    return
+                raise
             while found := await reading.more():
                 for change in found:
                     yield change

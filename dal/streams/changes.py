@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 
+from dal.errors import ReplicationError
 from dal.streams.change import Change
 from dal.streams.source import Source
 from dal.streams.stream import Description, Stream
@@ -72,7 +73,13 @@ class Changes(Stream[Change]):
         opening.register(reading)
         self._readings.add(reading)
         try:
-            reading.source.start(None)
+            try:
+                reading.source.start(None)
+            except ReplicationError:
+                # Told to stop while the slot was being made, for which the server waits.
+                if waiting.stopped:
+                    return
+                raise
             while found := reading.more():
                 yield from found
         finally:

@@ -13,7 +13,10 @@ from sqlalchemy import func, select, text
 from dal import BulkWriter, Database, PoolConfig, RowError, UsageError
 from tests.bulk.models import Base, City, User
 
-KILL = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'COPY%' AND pid <> pg_backend_pid()"
+KILL = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE query LIKE 'COPY%' AND pid <> pg_backend_pid() AND datname = current_database()"
+)
 
 
 @pytest.fixture

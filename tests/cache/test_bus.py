@@ -70,7 +70,8 @@ def test_a_lost_connection_drops_everything(db: Door, beside: psycopg.Connection
     read = Reader(db, authors)
     read()
     before = stats(db).restarts
-    beside.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'dal cache'")
+    own = "application_name = 'dal cache' AND datname = current_database()"
+    beside.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {own}".encode())
     eventually(lambda: stats(db).restarts >= before + 2)
     assert not read.kept
     read()

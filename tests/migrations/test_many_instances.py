@@ -32,6 +32,7 @@ def wait_for_statement(application: Application, like: str) -> None:
     engine = create_engine(application.url)
     found = text(
         "SELECT count(*) FROM pg_stat_activity WHERE query LIKE :like AND pid <> pg_backend_pid() AND state = 'active'"
+        " AND datname = current_database()"
     )
     deadline = time.monotonic() + 60
     try:

@@ -297,7 +297,8 @@ def test_a_script_that_is_told_to_stop(url: URL, tmp_path: Path, number: signal.
     assert not [child for child in children if Path(f"/proc/{child}").exists()]
     conninfo = url.set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(conninfo) as connection:
-        left = connection.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'flows'").fetchone()
+        own = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'flows' AND datname = current_database()"
+        left = connection.execute(own).fetchone()
     assert left == (0,)
 
 

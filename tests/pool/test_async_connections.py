@@ -119,7 +119,8 @@ async def test_a_wrong_password_fails_all_waiters_at_once(engine: Make, url: URL
 
 
 async def test_exhaustion_names_the_line_of_the_task(engine: Make) -> None:
-    made = engine(min_pool_size=0, max_pool_size=1, connection_timeout="100ms")
+    made = engine(min_pool_size=1, max_pool_size=1, connection_timeout="100ms")
+    await AsyncConnectionPool(made).warm_up()
 
     async def hold(release: asyncio.Event) -> None:
         async with AsyncSession(made) as session:

@@ -310,10 +310,10 @@ def test_idle_objects_go_from_the_cold_end_down_to_the_minimum() -> None:
 def test_lifetimes_end_with_jitter_and_are_renewed_in_the_background() -> None:
     with ObjectPool(Thing, destroy=end, min_size=4, max_size=4, max_lifetime=0.5) as pool:
         assert pool.warm_up()
-        first = {id(entry.thing) for entry in pool._core.shelf.entries}
+        first = [entry.thing for entry in pool._core.shelf.entries]
         ends = {entry.retire_at for entry in pool._core.shelf.entries}
         assert len(ends) == 4
-        until(lambda: pool.stats().size == 4 and not first & {id(entry.thing) for entry in list(pool._core.shelf.entries)})
+        until(lambda: pool.stats().size == 4 and all(thing.ended for thing in first))
         assert pool.stats().closed >= 4
 
 

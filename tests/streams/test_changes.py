@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import random
 import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
 
@@ -14,8 +16,8 @@ from sqlalchemy import Column, Integer, MetaData, Table, delete, func, insert, s
 from sqlalchemy.dialects.postgresql import Range
 from sqlalchemy.engine import URL
 
-from dal import UNCHANGED, Change, Database, Position, UsageError
-from tests.streams.conftest import POOL, take, told
+from dal import UNCHANGED, AsyncDatabase, Change, Database, Position, UsageError
+from tests.streams.conftest import POOL, take, told, until
 from tests.streams.models import Animal, Cat, Color, Dog, Employee, Everything, Manager, Order
 
 LONG = "".join(random.Random(7).choices("abcdefghijklmnopqrstuvwxyz", k=20_000))
@@ -359,7 +361,11 @@ def test_closing_the_database_ends_the_loop_of_another_thread(db: Database, url:
 
     thread = threading.Thread(target=consume)
     thread.start()
-    active = text("SELECT count(*) FROM pg_replication_slots WHERE slot_name LIKE 'dal_%_closing' AND active")
+    active = text(
+        # One that is being made is active too, while it waits for every transaction of the server to end.
+        "SELECT count(*) FROM pg_replication_slots WHERE slot_name LIKE 'dal_%_closing' AND active"
+        " AND confirmed_flush_lsn IS NOT NULL"
+    )
     with db.session() as session:
         for _ in range(2000):
             if session.scalar(active):
@@ -372,6 +378,45 @@ def test_closing_the_database_ends_the_loop_of_another_thread(db: Database, url:
     with pytest.raises(UsageError, match="closed"):
         other.changes(Order)
     db.changes(Order, name="closing").drop()
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_closing_the_database_while_the_slot_is_being_made(db: Database, url: URL, kind: str) -> None:
+    making = text(
+        "SELECT count(*) FROM pg_replication_slots WHERE slot_name LIKE 'dal_%_made' AND database = current_database()"
+    )
+    read: list[Change] = []
+
+    def wait_until_it_is_made() -> None:
+        with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            until(lambda: connection.scalar(making))
+
+    async def both() -> None:
+        async with AsyncDatabase(url, pool=POOL) as other:
+
+            async def consume() -> None:
+                read.extend([change async for change in other.changes(Order, name="made")])
+
+            task = asyncio.create_task(consume())
+            await asyncio.to_thread(wait_until_it_is_made)
+            await other.close()
+            await asyncio.wait_for(task, 20)
+
+    with db.transaction() as session:
+        # The server makes no slot before this ends.
+        session.add(Order(id=1, shop="a", total=1))
+        session.flush()
+        if kind == "async":
+            asyncio.run(both())
+        else:
+            other = Database(url, pool=POOL)
+            with ThreadPoolExecutor(1) as threads:
+                ended = threads.submit(lambda: read.extend(other.changes(Order, name="made")))
+                wait_until_it_is_made()
+                other.close()
+                ended.result(20)
+    assert not read
+    db.changes(Order, name="made").drop()
 
 
 def test_closing_the_database_inside_the_loop(url: URL) -> None:

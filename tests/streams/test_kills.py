@@ -68,7 +68,9 @@ def orders(db: Database) -> Iterator[None]:
 
 def alive(db: Database, name: str, reader: subprocess.Popen[bytes] | None = None) -> None:
     """Wait until the stream is read; a reader that has ended never will: what it said is in the captured stderr."""
-    active = text("SELECT count(*) FROM pg_replication_slots WHERE active AND slot_name LIKE :name")
+    active = text(
+        "SELECT count(*) FROM pg_replication_slots WHERE active AND slot_name LIKE :name AND database = current_database()"
+    )
     with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         until(lambda: _ended(reader) or connection.scalar(active, {"name": f"dal_%_{name}"}), seconds=60)
     assert not _ended(reader)
