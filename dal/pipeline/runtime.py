@@ -242,7 +242,7 @@ class Tasks:
         try:
             return await_only(asyncio.shield(awaited))
         except asyncio.CancelledError:
-            if awaited.done() or future.cancel():
+            if awaited.cancelled() or future.cancel():
                 raise
             # A thread cannot be broken off: what it stores has to be counted, unless the loop itself ends.
             return await_only(awaited)

@@ -17,6 +17,7 @@ import psycopg
 import pytest
 from sqlalchemy import func, select
 from sqlalchemy.engine import URL
+from sqlalchemy.util import greenlet_spawn
 
 from dal import (
     AsyncDatabase,
@@ -30,6 +31,7 @@ from dal import (
     WorkerLost,
     read_select,
 )
+from dal.pipeline.runtime import Tasks
 from tests.pipeline.doors import run
 from tests.pipeline.stages import Base, Item, die, endless, ids, sluggish, square
 
@@ -221,6 +223,24 @@ async def test_what_a_thread_stores_when_the_task_is_cancelled_is_counted() -> N
     report = pipeline.report()
     assert report is not None
     assert report.stored == len(stored) == 10
+
+
+async def test_what_a_thread_has_just_done_is_not_lost_when_its_task_is_cancelled() -> None:
+    runtime = Tasks(1)
+    begun, end = threading.Event(), threading.Event()
+
+    def work(items: Any) -> str:
+        begun.set()
+        end.wait(20)
+        return "stored"
+
+    task = asyncio.create_task(greenlet_spawn(runtime.call, work, None))
+    assert await asyncio.to_thread(begun.wait, 20)
+    end.set()
+    runtime._beside.shutdown()  # holds up the loop too: the thread is done before the task hears of it
+    await asyncio.sleep(0)
+    task.cancel()
+    assert await task == "stored"
 
 
 def test_progress_that_raises_ends_it(flow: Flow) -> None:
