@@ -43,9 +43,7 @@ def mariadb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[URL]:
     data, socket = home / "data", home / "s"
     user = ["--user=root"] if os.geteuid() == 0 else []
     common = ["--no-defaults", f"--datadir={data}", *user]
-    subprocess.run(
-        [setup, *common, "--auth-root-authentication-method=normal", "--skip-test-db"], check=True, capture_output=True
-    )
+    _set_up([setup, *common, "--auth-root-authentication-method=normal", "--skip-test-db"], data)
     process = subprocess.Popen(
         [server, *common, f"--socket={socket}", "--skip-networking", f"--pid-file={home / 'pid'}"],
         stdout=subprocess.DEVNULL,
@@ -56,6 +54,16 @@ def mariadb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[URL]:
     finally:
         process.terminate()
         process.wait(30)
+
+
+def _set_up(command: list[str], data: Path) -> None:
+    # MariaDB's script was seen to fail once where two workers ran it at the same moment; a second try tells more.
+    for _ in range(2):
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        if done.returncode == 0:
+            return
+        shutil.rmtree(data, ignore_errors=True)
+    raise AssertionError(f"MariaDB could not be set up: {done.stdout[-2000:]} {done.stderr[-2000:]}")
 
 
 def _paths() -> str:
