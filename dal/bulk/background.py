@@ -1,75 +1,19 @@
 """Background: what the server works on while Python makes the next rows ready.
 
 psycopg's own calls wait for the end of a statement. Here one is sent by its libpq layer and awaited later; in between the
-connection must not be used. Rows are encoded ahead of their COPY, by the same formatter that a COPY under way has.
+connection must not be used. What a COPY sends is encoded ahead of it: see `encoding`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
-from dal.bulk.wire import Row, Wire, bad_row, prepared
+from dal.bulk.wire import Wire, prepared
 
-__all__ = ["Background", "Encoder"]
+__all__ = ["Background"]
 
-_MOST = 4 * 1024 * 1024
 _TOGETHER = 1024 * 1024
-
-
-class Encoder:
-    """Encodes rows for COPY.
-
-    Args:
-        wire: The connection.
-        types: psycopg's names of the types of the columns.
-        binary: Whether the COPY is a binary one.
-    """
-
-    def __init__(self, wire: Wire, types: Sequence[str], *, binary: bool) -> None:
-        self._wire, self._types, self._binary = wire, types, binary
-
-    def encoded(self, rows: list[Row], meanwhile: Callable[[], object] = lambda: None) -> tuple[list[bytes], int]:
-        """Encode rows, as many as may be held.
-
-        Args:
-            rows: The rows.
-            meanwhile: Called now and then.
-
-        Returns:
-            All that their COPY sends, in blocks, and how many of them it sends: not all where they are large.
-
-        Raises:
-            BadRow: One of them cannot be encoded.
-        """
-        from psycopg import Copy
-
-        # A COPY that has not begun: it only knows the formats.
-        copy: Any = Copy(self._wire.driver.cursor(), binary=self._binary, writer=_nowhere())
-        copy.set_types(self._types)
-        write, blocks, size = copy.formatter.write_row, [], 0
-        remaining: Any = iter(rows)
-        try:
-            for row in remaining:
-                if block := write(row):
-                    blocks.append(block)
-                    size += len(block)
-                    meanwhile()
-                    if size > _MOST:
-                        break
-        except Exception as error:
-            raise bad_row(rows, remaining, error) from error
-        return [*blocks, copy.formatter.end()], len(rows) - remaining.__length_hint__()
-
-
-def _nowhere() -> Any:
-    from psycopg.copy import Writer
-
-    class Nowhere(Writer):
-        def write(self, data: Any) -> None:
-            raise NotImplementedError
-
-    return Nowhere()
 
 
 class Background:
@@ -114,10 +58,17 @@ class Background:
         self._wait(_sent(self._pgconn, blocks))
         self.busy = True
 
-    def push(self) -> None:
-        """Let the connection take what it can of what was not sent yet."""
-        if self.busy:
-            self._pgconn.flush()
+    def push(self) -> bool:
+        """Let the connection take what it can of what was not sent yet.
+
+        Returns:
+            Whether a result is there: where it is a failure, the server does nothing until it is taken.
+        """
+        if not self.busy:
+            return False
+        self._pgconn.flush()
+        self._pgconn.consume_input()
+        return not self._pgconn.is_busy()
 
     def result(self) -> Any:
         """Wait for the end, and return libpq's result of the first statement.
@@ -136,7 +87,12 @@ class Background:
             self._wire.wait(_drained(self._pgconn), self._statement)
 
     def _wait(self, work: Generator[Any, Any, Any]) -> Any:
-        found = self._wire.wait(work, self._statement)
+        try:
+            found = self._wire.wait(work, self._statement)
+        except Exception:
+            # The server's own, told once all results were taken, or the connection is lost.
+            self.busy = False
+            raise
         self.busy = False
         return found
 

@@ -61,7 +61,7 @@ def insert(
     alone = at_hand and returning is None and not asks(context.target)
     one_table = len(context.target.parts) == 1
     if rejecting.isolates and one_table and returning is None and not context.facts().deferred:
-        _tried(context, ahead(ready, alone=alone), tally, write, alone=alone)
+        _tried(context, ahead(ready, alone=alone), rejecting, write, alone=alone)
     elif rejecting.isolates or not one_table:
         for group in ready:
             write(group, None)
@@ -69,9 +69,9 @@ def insert(
         _streamed(context, ahead(ready, alone=alone), tally, write, returning, alone=alone)
 
 
-def _tried(context: Context, parts: Iterator[list[Group]], tally: Tally, write: Write, *, alone: bool) -> None:
+def _tried(context: Context, parts: Iterator[list[Group]], rejecting: Rejecting, write: Write, *, alone: bool) -> None:
     """Write rows of which some may be bad."""
-    with Trying(context, tally, write) as trying:
+    with Trying(context, rejecting, write) as trying:
         for groups in parts:
             for group in groups:
                 if group.batch is None and lacking(group, context.target, context.facts()) is None:

@@ -15,8 +15,9 @@ from itertools import chain
 from sqlalchemy.exc import DBAPIError
 
 from dal.bulk import apply
-from dal.bulk.background import Background, Encoder
+from dal.bulk.background import Background
 from dal.bulk.context import Context
+from dal.bulk.encoding import Encoder
 from dal.bulk.key_order import in_key_order
 from dal.bulk.keyed import Keyed
 from dal.bulk.plan import BadValue
@@ -94,11 +95,10 @@ def _written(context: Context, stage: Stage, keyed: Keyed, rows: list[Row]) -> t
 
     try:
         while start < len(rows):
-            portion = destination.plan.converted(rows[start : start + _PORTION])
-            blocks, number = encoder.encoded(portion)
-            start += number
+            encoded = encoder.encoded(destination.plan.converted(rows[start : start + _PORTION]))
+            start += len(encoded.rows)
             finish()
-            background.copy(copy, blocks)
+            background.copy(copy, encoded.blocks)
             background.result()
             background.start(statement)
         finish()

@@ -2,31 +2,47 @@
 
     RELEASE dal_bulk; SAVEPOINT dal_bulk; COPY users (...) FROM STDIN (FORMAT binary)
 
-Each portion has a savepoint of its own, and one round trip to begin it. One that is refused is handed back.
+Each portion has a savepoint of its own, and one round trip to begin it. Where the server names the row that it refuses, the
+portion is sent again without it; after a few of them in one portion, or where none is named, the portion is handed back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
 from sqlalchemy.exc import DBAPIError
 
-from dal.bulk.background import Background, Encoder
+from dal.bulk.background import Background
 from dal.bulk.context import Context
+from dal.bulk.encoding import Encoded, Encoder
+from dal.bulk.keyed import picked
 from dal.bulk.plan import BadValue
 from dal.bulk.refusal import Refused, of_error
+from dal.bulk.rejecting import Rejecting
 from dal.bulk.rows import Group
 from dal.bulk.sending import Destination, copy_statement
-from dal.bulk.tally import Tally
 from dal.bulk.wire import BadRow
 
 __all__ = ["Trying"]
 
 _PORTION = 2_000
-"""Rows that are sent again where one of them is bad."""
+"""Rows that are sent again where one of them is bad. A COPY costs the server 1 ms beside its rows."""
+_CUTS = 3
+"""Rows that are cut out of a portion before it is handed back."""
+
+
+@dataclass(frozen=True)
+class _Pending:
+    """A portion under way."""
+
+    group: Group
+    encoder: Encoder
+    encoded: Encoded
+    copy: str
+    cuts: int = 0
 
 
 class Trying:
@@ -34,14 +50,14 @@ class Trying:
 
     Args:
         context: The call.
-        tally: Takes the counts.
+        rejecting: Takes rows that are refused; its tally takes the counts.
         again: Takes a portion of which a row was refused and nothing is written, with the refusal where the server made it.
     """
 
-    def __init__(self, context: Context, tally: Tally, again: Callable[[Group, Refused | None], None]) -> None:
-        self._context, self._tally, self._again = context, tally, again
+    def __init__(self, context: Context, rejecting: Rejecting, again: Callable[[Group, Refused | None], None]) -> None:
+        self._context, self._rejecting, self._again = context, rejecting, again
         self._background = Background(context.wire)
-        self._pending: Group | None = None
+        self._pending: _Pending | None = None
         self._saved = False
 
     def __enter__(self) -> Self:
@@ -74,39 +90,60 @@ class Trying:
         context = self._context
         destination = Destination(context.table(), context.plan(portion.names))
         binary = destination.plan.binary
+        encoder = Encoder(context.wire, destination.wire, binary=binary)
         try:
-            rows = destination.plan.converted(list(portion.values))
-            blocks, number = Encoder(context.wire, destination.wire, binary=binary).encoded(rows, self._background.push)
+            encoded = encoder.encoded(destination.plan.converted(list(portion.values)), self._meanwhile)
         except (BadValue, BadRow):
             self.settle()
             self._again(portion, None)
             return len(portion.values)
         self._finish()
-        statement = copy_statement(context, destination, binary=binary)
-        if self._saved:
-            statement = f"RELEASE dal_bulk; SAVEPOINT dal_bulk; {statement}"
-        else:
+        if not self._saved:
             context.wire.savepoint()
             self._saved = True
-        self._pending = _part(portion, 0, number)
-        self._background.copy(statement, blocks)
-        return number
+            before = ""
+        else:
+            before = "RELEASE dal_bulk; SAVEPOINT dal_bulk; "
+        copy = copy_statement(context, destination, binary=binary)
+        self._pending = _Pending(_part(portion, 0, len(encoded.rows)), encoder, encoded, copy)
+        self._background.copy(f"{before}{copy}", encoded.blocks)
+        return len(encoded.rows)
+
+    def _meanwhile(self) -> None:
+        if self._background.push():
+            self._step()
 
     def _finish(self) -> None:
-        portion, self._pending = self._pending, None
-        if portion is None:
-            return
+        while self._pending is not None:
+            self._step()
+
+    def _step(self) -> None:
+        """Take the result of the portion under way, and send it again where it has to be."""
+        pending, self._pending = self._pending, None
+        assert pending is not None
         try:
             self._background.result()
         except DBAPIError as error:
-            refused = of_error(error, self._context.plan(portion.names))
+            refused = of_error(error, self._context.plan(pending.group.names))
             if refused is None:
                 raise
+            self._pending = self._cut(pending, refused)
+        else:
+            self._rejecting.tally.inserted += len(pending.group.values)
+
+    def _cut(self, pending: _Pending, refused: Refused) -> _Pending | None:
+        """Send a portion again without the row that was refused, or hand it back."""
+        group, index = pending.group, refused.index
+        if index is None or index >= len(group.values) or pending.cuts == _CUTS:
             self._context.wire.undo()
             self._saved = False
-            self._again(portion, refused)
-        else:
-            self._tally.inserted += len(portion.values)
+            self._again(group, refused)
+            return None
+        self._rejecting.reject(group, index, refused)
+        encoded = pending.encoder.without(pending.encoded, index)
+        self._background.copy(f"ROLLBACK TO dal_bulk; {pending.copy}", encoded.blocks)
+        rest = picked(group, [each for each in range(len(group.values)) if each != index])
+        return replace(pending, group=rest, encoded=encoded, cuts=pending.cuts + 1)
 
 
 def _part(group: Group, start: int, stop: int) -> Group:

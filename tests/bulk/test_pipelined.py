@@ -81,7 +81,7 @@ def test_portions_write_what_one_statement_would(db: Database, writer: Writer) -
 
 @doors
 def test_large_rows_make_small_portions(db: Database, writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dal.bulk.background._MOST", 100_000)
+    monkeypatch.setattr("dal.bulk.encoding._MOST", 100_000)
     rows = [{"email": f"{each}@b", "settings": {"text": f"{each}" * 20_000}} for each in range(20)]
     assert writer(User).upsert(rows, key=[User.email]).inserted == 20
     more = [{"email": f"new {each}@b", "settings": {"text": f"{each}" * 20_000}} for each in range(20)]
@@ -106,6 +106,41 @@ def test_a_bad_row_of_a_later_portion_is_found(db: Database, writer: Writer, bad
     assert [each.position for each in result.rejected] == [41]
     assert result.rejected[0].row is rows[41]
     assert result.inserted == len(ages(db)) == 59
+
+
+@doors
+@pytest.mark.parametrize("bad", [[0], [6], [13], [0, 1], [5, 6, 7], [7, 9, 11, 13], [0, 1, 2, 3, 4, 5, 6], list(range(30))])
+def test_rows_are_cut_out_of_a_portion(db: Database, writer: Writer, bad: list[int]) -> None:
+    rows = [{"email": f"{each:03}@b", "age": 300 if each in bad else each} for each in range(30)]
+    result = writer(User).insert(rows, on_error="reject")
+    assert [each.position for each in result.rejected] == bad
+    assert all(each.row is rows[each.position] and each.sqlstate == "23514" for each in result.rejected)
+    assert result.inserted == 30 - len(bad)
+    assert set(ages(db).values()) == {each for each in range(30) if each not in bad}
+
+
+@doors
+def test_too_many_rejected_rows_take_back_what_a_portion_has_sent(db: Database, writer: Writer) -> None:
+    rows: list[dict[str, Any]] = [{"email": f"{each:03}@b", "age": each} for each in range(30)]
+    for each in (9, 10, 25):
+        rows[each]["age"] = 300
+    with pytest.raises(RowError, match="more than 1 rows were refused"):
+        writer(User).insert(rows, on_error="reject", max_rejected=1)
+    assert ages(db) == {}
+    assert writer(User).insert(rows, on_error="reject", max_rejected=3).inserted == 27
+
+
+@doors
+def test_a_key_that_is_named_after_a_later_row(db: Database, writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """COPY writes index entries late: the rows before a line that is named are not proven good."""
+    monkeypatch.setattr("dal.bulk.trying._PORTION", 2_000)
+    rows: list[dict[str, Any]] = [{"email": f"{each:04}@b", "age": each % 90} for each in range(2_000)]
+    rows[50]["email"] = "0003@b"
+    rows[70]["age"] = 300
+    rows[1_999]["age"] = 300
+    result = writer(User).insert(rows, on_error="reject")
+    assert [each.position for each in result.rejected] == [50, 70, 1_999]
+    assert result.inserted == len(ages(db)) == 1_997
 
 
 @doors
