@@ -23,8 +23,9 @@ from sqlalchemy import func, select, text
 from dal import BulkWriter, CsvDialect, Database, FileProgress
 from dal.bulk.files.raw import why_not_raw
 from dal.bulk.files.row_out import csv_of
-from dal.bulk.files.source import zstd
+from dal.bulk.files.source import BLOCK, zstd
 from dal.bulk.target import target_of
+from dal.bulk.wire import Wire
 from dal.errors import ConfigError, FileError, RowConflict, RowError, UsageError
 from tests.bulk.models import City, Engineer, Guest, Mood, Seat, User, Versioned
 
@@ -350,10 +351,14 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(st.tuples(TEXTS | st.none(), TEXTS | st.none()), min_size=1, max_size=8))
-def test_whatever_is_written_is_read_by_both_routes(pg: Database, tmp_path: Path, rows: list[tuple[Any, Any]]) -> None:
+@pytest.mark.parametrize("block", [BLOCK, 8])
+def test_whatever_is_written_is_read_by_both_routes(
+    pg: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int, rows: list[tuple[Any, Any]]
+) -> None:
     """As CSV by ourselves; read back by COPY, and by Python."""
     from sqlalchemy import Column, Integer, MetaData, Table, Text
 
+    monkeypatch.setattr("dal.bulk.files.load.BLOCK", block)
     things = Table("things", MetaData(), Column("id", Integer, primary_key=True), Column("a", Text), Column("b", Text))
     numbered = [(n, *row) for n, row in enumerate(rows)]
     path = written(tmp_path / "things.csv", csv_of([("id", "a", "b"), *numbered]))
@@ -367,6 +372,44 @@ def test_whatever_is_written_is_read_by_both_routes(pg: Database, tmp_path: Path
             found = [tuple(row) for row in session.execute(select(things).order_by(things.c.id))]
             session.execute(things.delete())
         assert found == numbered
+
+
+@pytest.mark.parametrize(
+    ("delimiter", "formats"), [(",", ["text", "csv"]), (";", ["text", "csv"]), ("x", ["csv"])], ids=["comma", "semicolon", "x"]
+)
+def test_what_is_plain_goes_as_text_and_the_rest_as_csv(
+    pg: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, delimiter: str, formats: list[str]
+) -> None:
+    monkeypatch.setattr("dal.bulk.files.load.BLOCK", 64)
+    sent: list[str] = []
+    copy = Wire.copy
+
+    def counted(wire: Wire, statement: str, *options: Any) -> Any:
+        sent.append(statement.split("FORMAT ")[1][:4].strip(","))
+        return copy(wire, statement, *options)
+
+    monkeypatch.setattr(Wire, "copy", counted)
+    lines = ["id,email,age,plan", *(f"{each},{each}@b,{each % 90},plain" for each in range(1, 21))]
+    lines += ['21,"a ""b""",1,"li\nne"', "22,back\\slash,2,plain", "23,w@b,3,plain"]
+    dialect = CsvDialect(delimiter=delimiter)
+    for bad, line in ((5, 6), (21, 22), (23, 25)):
+        with pytest.raises(RowError) as raised:
+            spoilt = [each.replace(",plain", ",plain,more") if each.startswith(f"{bad},") else each for each in lines]
+            spoilt = [each.replace('1,"li', '1,9,"li') if each.startswith(f"{bad},") else each for each in spoilt]
+            BulkWriter(pg, Guest).load(
+                written(tmp_path / "users.csv", "\n".join(spoilt).replace(",", delimiter)), dialect=dialect
+            )
+        assert (raised.value.line, raised.value.position) == (line, bad - 1)
+    sent.clear()
+    path = written(tmp_path / "users.csv", "\n".join(lines).replace(",", delimiter))
+    assert BulkWriter(pg, Guest).load(path, dialect=dialect).inserted == 23
+    assert sent == formats
+    assert users(pg, Guest)[-4:] == [
+        (20, "20@b", 20, "plain"),
+        (21, 'a "b"', 1, "li\nne"),
+        (22, "back\\slash", 2, "plain"),
+        (23, "w@b", 3, "plain"),
+    ]
 
 
 def test_which_files_python_has_to_look_at(pg: Database) -> None:

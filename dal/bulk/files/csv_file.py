@@ -17,6 +17,8 @@ from dal.errors import FileError
 __all__ = ["Ahead", "CsvFile", "Span"]
 
 _SAMPLE = 500
+_NOT_IN_TEXT = "\\.abcdefghijklmnopqrstuvwxyz0123456789"
+"""Delimiters that COPY takes for CSV only: https://www.postgresql.org/docs/current/sql-copy.html."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +140,7 @@ class CsvFile:
         Raises:
             ValueError: It is not UTF-8, or a quote is not closed.
         """
-        text = record.decode().rstrip("\r\n") if record.endswith(b"\n") else record.decode()
-        return self.dialect.fields(text)
+        return self.dialect.fields(_line(record))
 
     def named(self, record: bytes) -> dict[str, str | None]:
         """Return the fields of a record by attribute, as far as it can be read."""
@@ -149,18 +150,31 @@ class CsvFile:
             return {}
         return {name: text for name, text in zip(self.header.names, fields, strict=False) if name is not None}
 
-    def copy(self, table: str, columns: Sequence[str]) -> str:
+    def plain(self, data: bytes) -> bool:
+        """Tell whether records say the same in COPY's text format, which the server reads faster than CSV.
+
+        Args:
+            data: Their bytes.
+        """
+        said = self.dialect
+        quote = (said.quote or '"').encode()
+        return (said.delimiter or ",") not in _NOT_IN_TEXT and quote not in data and b"\\" not in data
+
+    def copy(self, table: str, columns: Sequence[str], *, plain: bool) -> str:
         """Return the COPY that reads the records.
 
         Args:
             table: The quoted name of the table.
             columns: The quoted names of its columns, one for each field.
+            plain: Whether all that is sent is plain.
         """
         said = self.dialect
         quote = said.quote or '"'
-        options = {"DELIMITER": said.delimiter or ",", "QUOTE": quote, "ESCAPE": said.escape or quote, "NULL": said.null or ""}
+        options = {"DELIMITER": said.delimiter or ",", "NULL": said.null or ""}
+        if not plain:
+            options |= {"QUOTE": quote, "ESCAPE": said.escape or quote}
         told = ", ".join(f"{name} {_literal(value)}" for name, value in options.items())
-        return f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT csv, ENCODING 'UTF8', {told})"
+        return f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT {'text' if plain else 'csv'}, ENCODING 'UTF8', {told})"
 
     def _cutter(self) -> Spans:
         return Spans(quote=self.dialect.quote or '"', escape=self.dialect.escape)
@@ -168,7 +182,8 @@ class CsvFile:
     def _sampled(self, sample: str) -> list[list[str | None]]:
         whole = sample[: sample.rfind("\n") + 1] or sample
         records = islice(self._cutter().records(whole.encode()), _SAMPLE)
-        return [list(self.fields(record)) for record in records]
+        cut = self.dialect.fields
+        return [cut(_line(record)) for record in records]
 
     def _null(self, records: Sequence[Sequence[str | None]], target: Target) -> str:
         typed = [
@@ -177,6 +192,10 @@ class CsvFile:
             if name is not None and not is_text(target.columns[name])
         ]
         return null_marker((read, [record[at] for record in records if at < len(record)]) for at, read in typed)
+
+
+def _line(record: bytes) -> str:
+    return record.decode().rstrip("\r\n") if record.endswith(b"\n") else record.decode()
 
 
 def _literal(value: str) -> str:

@@ -18,7 +18,7 @@ __all__ = ["CsvDialect", "detected", "encoding_of", "null_marker"]
 
 _DELIMITERS = (",", ";", "\t", "|", ":")
 _QUOTES = ('"', "'")
-_NULLS = ("NA", "NULL", "null", "\\N", "N/A", "n/a", "None", "nan", "NaN", "-", "?")
+_NULLS = {"NA", "NULL", "null", "\\N", "N/A", "n/a", "None", "nan", "NaN", "-", "?"}
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -125,7 +125,8 @@ def _wraps(quote: str, lines: Sequence[str]) -> bool:
 
 
 def _escape(quote: str, sample: str) -> str | None:
-    return "\\" if f"\\{quote}" in sample and quote * 2 not in sample.replace(quote * 2 + ",", "") else None
+    # One character is looked for many times faster than two.
+    return "\\" if "\\" in sample and f"\\{quote}" in sample and quote * 2 not in sample.replace(quote * 2 + ",", "") else None
 
 
 def _score(choice: CsvDialect, lines: Sequence[str], known: Callable[[str], bool]) -> tuple[int, float, int]:

@@ -1,6 +1,7 @@
 """Load: a file into the table of an entity.
 
-CSV whose fields Python need not look at goes to COPY byte by byte, and the server reads types, lengths and constraints.
+CSV whose fields Python need not look at goes to COPY byte by byte, and the server reads types, lengths and constraints: as text,
+up to the first quote or backslash, and as CSV from there on.
 Everything else is read into rows, which a BulkWriter writes. Without `resume` all of it is one transaction; with it, each part
 is one, together with the checkpoint that says so.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from itertools import groupby
 from typing import Protocol
 
 from sqlalchemy import Connection
@@ -126,22 +128,35 @@ def _whole(source: Source, options: LoadOptions, scope: Scope, target: Target, l
 
 
 def _stream(source: Source, file: CsvFile, context: Context, counts: Counts, tell: Tell | None) -> None:
-    """Send a whole file by one COPY."""
+    """Send a whole file: by one COPY, or by one for what is plain at its start, and one for the rest."""
     raw = RawCopy(context, file, None)
-    sent = 0
+    sent, line = 0, file.first_line
     try:
-        with context.wire.copy(raw.statement) as copying:
-            for span in file.spans():
-                send(copying, span.data)
-                if tell is not None:
-                    sent += span.data.count(b"\n")
-                    tell(counts.progress(source, sent))
+        for plain, spans in _by_format(file):
+            with context.wire.copy(raw.statement(plain=plain)) as copying:
+                for span in spans:
+                    send(copying, span.data)
+                    if tell is not None:
+                        sent += span.data.count(b"\n")
+                        tell(counts.progress(source, sent))
+            counts.inserted += copying.rows
+            line = span.next_line
     except DBAPIError as error:
         refused = of_error(error, raw.plan)
         if refused is None:
             raise
-        raise counts.located.of_line(refused, file, source) from error
-    counts.inserted += copying.rows
+        raise counts.located.of_line(refused, line, file, source) from error
+
+
+def _by_format(file: CsvFile) -> Iterator[tuple[bool, Iterator[Span]]]:
+    plain = True
+
+    def still(span: Span) -> bool:
+        nonlocal plain
+        plain = plain and file.plain(span.data)
+        return plain
+
+    return groupby(file.spans(), key=still)
 
 
 def _resumed(source: Source, options: LoadOptions, scope: Scope, target: Target, loaders: Loaders, tell: Tell | None) -> Counts:

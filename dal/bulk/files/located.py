@@ -64,11 +64,18 @@ class Located:
         index, line, row = _found(raw.file, span, span.line + (refused.index or 0))
         return self._refused(refused, index, line, row)
 
-    def of_line(self, refused: Refused, file: CsvFile, source: Source) -> RowError:
-        """Return the error of a record of a file that was sent as a whole."""
+    def of_line(self, refused: Refused, line: int, file: CsvFile, source: Source) -> RowError:
+        """Return the error of a record of a file that was sent as a whole.
+
+        Args:
+            refused: The refusal.
+            line: The line where the COPY that met it began.
+            file: The file.
+            source: Where it comes from.
+        """
         if refused.index is None:
             return self._refused(refused, 0, None, {})
-        wanted = file.first_line + refused.index
+        wanted = line + refused.index
         if source.path is not None:
             source.rewind()
             before = 0
@@ -77,7 +84,7 @@ class Located:
                     index, line, row = _found(file, span, wanted)
                     return self._refused(refused, before + index, line, row)
                 before += len(file.records(span))
-        return self._refused(refused, refused.index, wanted, {})
+        return self._refused(refused, wanted - file.first_line, wanted, {})
 
     def _refused(self, refused: Refused, position: int, line: int | None, row: Mapping[str, Any]) -> RowError:
         rejected = refused.rejected(position, dict(row), row.get(refused.column or ""))

@@ -27,6 +27,8 @@ from dal.bulk.wire import Copying
 __all__ = ["RawCopy", "why_not_raw"]
 
 _END_OF_DATA = b"\\."
+_TOGETHER = 32 * 1024
+"""Bytes that libpq is given at once: the server begins with the first while the next are copied."""
 
 
 def why_not_raw(target: Target, names: Sequence[str | None], dialect: Dialect) -> str | None:
@@ -82,7 +84,11 @@ class RawCopy:
         self._meanwhile = meanwhile
         self._names = [name for name in file.header.names if name is not None]
         self.plan: ColumnPlan = context.plan(self._names)
-        self.statement = file.copy(context.table(), context.quoted(planned.column for planned in self.plan.columns))
+
+    def statement(self, *, plain: bool) -> str:
+        """Return the COPY for records that are all plain, or for any."""
+        context = self._context
+        return self.file.copy(context.table(), context.quoted(planned.column for planned in self.plan.columns), plain=plain)
 
     def write(self, span: Span, position: int) -> int:
         """Write a span, and return how many rows it has put into the table.
@@ -118,7 +124,7 @@ class RawCopy:
             Refused: A row was refused; its index is its last line.
         """
         try:
-            with self._context.wire.copy(self.statement) as copying:
+            with self._context.wire.copy(self.statement(plain=self.file.plain(data))) as copying:
                 send(copying, data)
                 self._meanwhile()
         except DBAPIError as error:
@@ -224,4 +230,5 @@ def send(copying: Copying, data: bytes) -> None:
     if b"\\" in data and _END_OF_DATA in data:
         lines = data.split(b"\n")
         data = b"\n".join(b'"\\."' + line[2:] if line.rstrip(b"\r") == _END_OF_DATA else line for line in lines)
-    copying.write(data)
+    for start in range(0, len(data), _TOGETHER):
+        copying.write(data[start : start + _TOGETHER])
