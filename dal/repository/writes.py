@@ -38,7 +38,8 @@ def update(session: Session, entity: Entity[Any], written: tuple[Any, ...], valu
     clauses = _filters(entity, written, "update")
     named = {_name(entity, attribute): value for attribute, value in _given(values, entity).items()}
     if not entity.joined:
-        return _run(session, sql_update(entity.cls).where(*clauses).values(named), entity)
+        keyed = {_column(entity, name): value for name, value in named.items()}
+        return _run(session, sql_update(entity.cls).where(*clauses).values(keyed), entity)
     owners = {name: _owner(entity, name) for name in named}
     keys = _keys(session, entity, clauses)
     for mapper in entity.mapper.iterate_to_root():
@@ -59,8 +60,9 @@ def delete(session: Session, entity: Entity[Any], written: tuple[Any, ...]) -> i
         UnsupportedError: The entity is not kept in a table.
     """
     clauses = _filters(entity, written, "delete")
-    hierarchy = _hierarchy(entity.mapper)
-    if len(hierarchy) == 1:
+    alone = entity.mapper.inherits is None and len(entity.mapper.self_and_descendants) == 1
+    hierarchy = {} if alone else _hierarchy(entity.mapper)
+    if len(hierarchy) <= 1:
         return _run(session, sql_delete(entity.cls).where(*clauses), entity)
     keys = _keys(session, entity, clauses)
     *parts, root = (hierarchy[table] for table in reversed(sort_tables(hierarchy)))
@@ -123,6 +125,12 @@ def _writable(entity: Entity[Any], name: str) -> bool:
         descriptor: Any = entity.mapper.all_orm_descriptors[name]
         return getattr(descriptor, "update_expr", None) is not None
     return isinstance(prop, (CompositeProperty, SynonymProperty))
+
+
+def _column(entity: Entity[Any], name: str) -> Column[Any] | str:
+    """Return the column of an attribute, which SQLAlchemy takes in less time than a name, or the name where it means more."""
+    prop = entity.mapper.attrs.get(name)
+    return cast("Column[Any]", prop.columns[0]) if isinstance(prop, ColumnProperty) and len(prop.columns) == 1 else name
 
 
 def _keys(session: Session, entity: Entity[Any], clauses: Iterable[Any]) -> list[tuple[Any, ...]]:
