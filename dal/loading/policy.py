@@ -18,7 +18,7 @@ from sqlalchemy.orm import QueryableAttribute
 from dal.errors import UsageError
 from dal.loading import _internals
 from dal.loading.expand import expand
-from dal.loading.modes import LazyRelationships, Mode
+from dal.loading.modes import Lazy, LazyRelationships, Mode
 from dal.loading.paths import Named, Path, Step
 from dal.loading.touch import Batch
 
@@ -73,7 +73,8 @@ class Policy(_internals.CompileStateOption):
 
     def _adapt_cached_option_to_uncached_option(self, context: Any, uncached_opt: Any) -> Any:
         current: Policy = uncached_opt or self
-        if current.mode is None and not current.paths:
+        if not current.paths and (current.mode is None or type(current.mode) is Lazy):
+            # Nobody will ask which objects came together.
             return current
         # Once for every query, and most of what a policy costs one: hence no call of __init__.
         executed = Policy.__new__(Policy)
