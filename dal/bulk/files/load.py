@@ -1,7 +1,7 @@
 """Load: a file into the table of an entity.
 
-CSV whose fields Python need not look at goes to COPY byte by byte, and the server reads types, lengths and constraints: as text,
-up to the first quote or backslash, and as CSV from there on.
+CSV whose fields Python need not look at goes to COPY byte by byte, and the server reads types, lengths and constraints. Up to
+the first quote or backslash it goes as text, which the server reads faster.
 Everything else is read into rows, which a BulkWriter writes. Without `resume` all of it is one transaction; with it, each part
 is one, together with the checkpoint that says so.
 """
