@@ -30,6 +30,7 @@ __all__ = [
     "differing",
     "duplicate_keys",
     "insert",
+    "same_row",
     "telling",
     "twice",
     "update",
@@ -87,11 +88,25 @@ def _source(applied: Applied, within: str, names: Sequence[str]) -> str:
 def _joined(applied: Applied, within: str, names: Sequence[str]) -> tuple[str, str]:
     """Return the staged rows called "s", and the condition that they are those of the table."""
     columns = applied.columns(list(dict.fromkeys([*applied.key, *names])))
-    match = " AND ".join(f"dal_target.{name} = s.{name}" for name in applied.columns(applied.key))
+    match = same_row(applied)
     if not within or applied.duplicates == "error":
         return f"({_source(applied, within, columns)}) AS s", match
     # Which row of a key counts is found among all.
     return f"({_source(applied, '', [*columns, POSITION])}) AS s", f"{match} AND s.{within}"
+
+
+def same_row(applied: Applied) -> str:
+    """Return the condition that a row of the table, called "dal_target", is the one that a staged row, called "s", means.
+
+    A row of another class is none: of several tables the caller has set those rows aside.
+    """
+    same = [f"dal_target.{name} = s.{name}" for name in applied.columns(applied.key)]
+    return " AND ".join([*same, *_kin(applied)])
+
+
+def _kin(applied: Applied) -> list[str]:
+    kin = applied.context.kin("dal_target") if len(applied.context.target.parts) == 1 else None
+    return [] if kin is None else [kin]
 
 
 def upsert(applied: Applied, within: str = "") -> str:
@@ -112,7 +127,7 @@ def upsert(applied: Applied, within: str = "") -> str:
     if not applied.written:
         return f"{head} DO NOTHING"
     sets, compared = changes(applied, "excluded")
-    return f"{head} DO UPDATE SET {', '.join(sets)} WHERE {compared}"
+    return f"{head} DO UPDATE SET {', '.join(sets)} WHERE {' AND '.join([compared, *_kin(applied)])}"
 
 
 def counted_upsert(applied: Applied, given: str = "") -> str:

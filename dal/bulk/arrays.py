@@ -173,6 +173,7 @@ class _Sql:
         names = ", ".join(self._names)
         rows = f"SELECT {names} FROM given ORDER BY {', '.join(key)}"
         conflict = f" ON CONFLICT ({', '.join(key)}) DO UPDATE SET {', '.join(sets)}"
+        conflict += "".join(f" WHERE {kin}" for kin in self._kin())
         return self._joined(self._given(), self._insert(names, rows, conflict), key)
 
     def update(self) -> str:
@@ -228,7 +229,11 @@ class _Sql:
         return sets + set_on_update(self._context, written, self._key) if sets else []
 
     def _match(self) -> str:
-        return " AND ".join(f"dal_target.{name} = given.{name}" for name in self._columns(self._key))
+        return " AND ".join([*(f"dal_target.{name} = given.{name}" for name in self._columns(self._key)), *self._kin()])
+
+    def _kin(self) -> list[str]:
+        kin = self._context.kin("dal_target")
+        return [] if kin is None else [kin]
 
     def _columns(self, names: Sequence[str]) -> list[str]:
         return self._context.quoted(self._target.columns[name] for name in names)

@@ -57,6 +57,17 @@ class Context:
             self._known[name] = facts_of(self.wire, name)
         return self._known[name]
 
+    def kin(self, alias: str) -> str | None:
+        """Return the condition that a row of the root's table is one of the target's class; None where all are.
+
+        Args:
+            alias: What the table is called.
+        """
+        condition = self.target.kin(self.target.table.alias(alias))
+        if condition is None:
+            return None
+        return str(condition.compile(dialect=self.connection.dialect, compile_kwargs={"literal_binds": True}))
+
     def plan(self, names: Sequence[str], part: int | None = None) -> ColumnPlan:
         """Return the plan for rows that carry some attributes, in this order.
 

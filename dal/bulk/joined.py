@@ -22,7 +22,7 @@ from dal.bulk.ordering import order_by
 from dal.bulk.staging import POSITION, Staging
 from dal.errors import RowConflict
 
-__all__ = ["Joined", "of_other_classes"]
+__all__ = ["Joined", "of_other_classes", "refuse_other_classes"]
 
 _TODO = "dal_todo"
 
@@ -66,10 +66,7 @@ class Joined:
             RowError: A key is another class's, and rows are not set aside.
         """
         wire, stage = self._context.wire, self._stage
-        foreign = of_other_classes(self._parts)
-        for position in foreign:
-            staging.reject(stage, position, of_another_class(self._context.target, self._parts[0].key))
-        staging.forget(stage, foreign)
+        refuse_other_classes(self._parts, staging)
         wire.run(f"ALTER TABLE {stage.name} ADD COLUMN {_TODO} bool NOT NULL DEFAULT true")
         wire.run(f"ANALYZE {stage.name}")
         if self._duplicates != "error":
@@ -162,10 +159,31 @@ def of_other_classes(parts: Sequence[Applied]) -> list[int]:
         parts: What is done with each table, the root's first.
     """
     root, last = parts[0], len(parts) - 1
-    there = f"SELECT FROM {root.context.table(last)} AS p{last} WHERE {_same_row(parts, last)}"
+    kin = root.context.kin("p0")
+    strange = [] if kin is None else [f"({kin}) IS NOT TRUE"]
+    if last:
+        there = f"SELECT FROM {root.context.table(last)} AS p{last} WHERE {_same_row(parts, last)}"
+        strange.append(f"NOT EXISTS ({there})")
     rows = f"{root.stage.name} AS s JOIN {root.context.table()} AS p0 ON {_staged_row(root)}"
-    found = root.context.wire.fetch(f"SELECT s.{POSITION} FROM {rows} WHERE NOT EXISTS ({there}) ORDER BY s.{POSITION}")
+    found = root.context.wire.fetch(f"SELECT s.{POSITION} FROM {rows} WHERE {' OR '.join(strange)} ORDER BY s.{POSITION}")
     return [row[0] for row in found]
+
+
+def refuse_other_classes(parts: Sequence[Applied], staging: Staging) -> None:
+    """Refuse the staged rows whose keys are there as rows of another class.
+
+    Args:
+        parts: What is done with each table, the root's first.
+        staging: Where the rows are.
+
+    Raises:
+        RowError: There is one, and rows are not set aside.
+    """
+    root = parts[0]
+    foreign = of_other_classes(parts)
+    for position in foreign:
+        staging.reject(root.stage, position, of_another_class(root.context.target, root.key))
+    staging.forget(root.stage, foreign)
 
 
 def _staged_row(root: Applied) -> str:

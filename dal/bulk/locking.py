@@ -58,10 +58,8 @@ def lock(applied: apply.Applied, strength: str) -> str:
 
 
 def _locks(applied: apply.Applied, strength: str) -> str:
-    key = applied.columns(applied.key)
-    match = " AND ".join(f"dal_target.{name} = s.{name}" for name in key)
     order = order_by(applied.context, applied.key, applied.part, "dal_target.")
     return (
-        f"SELECT 1 FROM {applied.context.table(applied.part)} AS dal_target JOIN {applied.stage.name} AS s ON {match} "
-        f"ORDER BY {order} FOR {strength} OF dal_target"
+        f"SELECT 1 FROM {applied.context.table(applied.part)} AS dal_target "
+        f"JOIN {applied.stage.name} AS s ON {apply.same_row(applied)} ORDER BY {order} FOR {strength} OF dal_target"
     )

@@ -16,7 +16,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from dal.bulk.halving import begin_for_real
-from dal.bulk.item_error import error_of_item
+from dal.bulk.item_error import error_of_item, item_error
+from dal.bulk.keyed import of_another_class
 from dal.bulk.operations import Operation, Operations
 from dal.errors import CommitUnknown, ConnectFailed, DeadlineExceeded, NotFound, PoolTimeout
 
@@ -115,6 +116,9 @@ def _carefully(session: Session, operations: Operations, batch: Sequence[Operati
 def _outcome(operations: Operations, operation: Operation, found: Any) -> Outcome:
     if isinstance(found, BaseException):
         return Outcome(error=found)
+    if found is None and operation.kind == "upsert":
+        refused = of_another_class(operations.target, operation.key)
+        return Outcome(error=item_error(refused, operations.target, operation.item))
     if found is None:
         return Outcome(error=NotFound(operations.missing(operation), hint="upsert() writes a row whether it is there or not"))
     try:

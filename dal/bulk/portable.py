@@ -84,7 +84,7 @@ class Portable:
                 continue
             written = keyed.columns_of(given.names, self._target)
             there = self._there(given, keyed.key, written)
-            group = given if len(self._target.parts) == 1 else self._of_this_class(given, keyed.key, there)
+            group = self._of_this_class(given, keyed.key, there) if self._target.shares else given
             rows, keys = self._rows(group), keys_of(group, keyed.key)
             todo = [at for at, key in enumerate(keys) if key not in there or differs(group, at, written, there[key])]
             statements = [upsert(self._connection, self._target, part, keyed.key, written) for part in self._target.parts]
@@ -180,7 +180,7 @@ class Portable:
         refuse_key(self._target, key)
         keys = keys_of(group, key)
         unknown = [each for each in keys if each not in there]
-        foreign = self._read(self._target.table, key, unknown, ())
+        foreign = self._read(self._target.table, key, unknown, (), of_any_class=True)
         for at, of in enumerate(keys):
             if of in foreign:
                 self._rejecting.reject(group, at, of_another_class(self._target, key))
@@ -212,7 +212,7 @@ class Portable:
     def _delete(self, keys: Sequence[Any], key: Sequence[str]) -> None:
         for start in range(0, len(keys), _TOGETHER):
             some, reached = keys[start : start + _TOGETHER], 0
-            if len(self._target.parts) > 1:
+            if self._target.shares:
                 # Others are rows of another class.
                 some = list(self._read(self._target.source, key, some, key))
             for part in reversed(self._target.parts):
@@ -235,16 +235,23 @@ class Portable:
         return self._read(self._target.source, key, keys_of(group, key), written)
 
     def _read(
-        self, source: FromClause, key: Sequence[str], keys: Sequence[tuple[Any, ...]], wanted: Sequence[str]
+        self,
+        source: FromClause,
+        key: Sequence[str],
+        keys: Sequence[tuple[Any, ...]],
+        wanted: Sequence[str],
+        *,
+        of_any_class: bool = False,
     ) -> dict[tuple[Any, ...], Any]:
         """Return some values of rows, by key."""
+        kin = None if of_any_class else self._target.kin(self._target.table)
         columns = [self._target.columns[name] for name in key]
         selected = [self._target.columns[name] for name in wanted]
         found: dict[tuple[Any, ...], Any] = {}
         for start in range(0, len(keys), _TOGETHER):
             chosen = among(columns, keys[start : start + _TOGETHER])
             statement = select(*columns, *selected).select_from(source).where(chosen)
-            for row in self._connection.execute(statement):
+            for row in self._connection.execute(statement if kin is None else statement.where(kin)):
                 found[tuple(row[: len(key)])] = tuple(row[len(key) :])
         return found
 

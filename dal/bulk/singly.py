@@ -54,4 +54,6 @@ class Singly:
     def _read(self, connection: Connection, operation: Doing) -> list[Any]:
         columns = self._target.columns
         same = [columns[name] == value for name, value in zip(operation.key, operation.of, strict=True)]
-        return list(connection.execute(select(*columns.values()).select_from(self._target.source).where(*same)))
+        kin = self._target.kin(self._target.table)
+        statement = select(*columns.values()).select_from(self._target.source).where(*same)
+        return list(connection.execute(statement if kin is None else statement.where(kin)))

@@ -13,7 +13,7 @@ from dal.bulk.ahead import asks
 from dal.bulk.applying import applied_or_sifted, staged
 from dal.bulk.context import Context
 from dal.bulk.filling import filled, lacking
-from dal.bulk.joined import Joined, of_other_classes
+from dal.bulk.joined import Joined, of_other_classes, refuse_other_classes
 from dal.bulk.keyed import Keyed, without_keyless
 from dal.bulk.locking import lock
 from dal.bulk.ordering import in_order, joins_keep
@@ -48,11 +48,11 @@ def upsert(
     """
     rows = _complete(context, chunks, keyed, rejecting)
     begun = list(islice(rows, 2))
-    one_table = len(context.target.parts) == 1
-    if one_table and len(begun) == 1 and few.upsert(context, *begun[0], keyed, tally, back, isolates=rejecting.isolates):
+    unshared = not context.target.shares
+    if unshared and len(begun) == 1 and few.upsert(context, *begun[0], keyed, tally, back, isolates=rejecting.isolates):
         return
     alone = at_hand and not asks(context.target)
-    if one_table and alone and begun and back is None and not rejecting.isolates and begun[0][1].batch is None:
+    if unshared and alone and begun and back is None and not rejecting.isolates and begun[0][1].batch is None:
         begun += rows
         if pipelined.upsert(context, begun, keyed, tally):
             return
@@ -170,6 +170,8 @@ def _upserted(
     writing: _Upsert | Joined
     if len(context.target.parts) == 1:
         writing = _Upsert(applied)
+        if context.target.shares:
+            refuse_other_classes([applied], staging)
     else:
         writing = Joined(applied)
         writing.prepare(staging)
@@ -224,23 +226,19 @@ def _updated(
 
 
 def _found(context: Context, stage: Stage, keyed: Keyed) -> int:
-    match = _match(context, keyed)
+    match = apply.same_row(_applied(context, stage, keyed))
     number: int = context.wire.fetch(f"SELECT count(*) FROM {stage.name} AS s JOIN {context.table()} AS dal_target ON {match}")[
         0
     ][0]
     return number
 
 
-def _match(context: Context, keyed: Keyed) -> str:
-    columns = context.quoted(context.target.columns[name] for name in keyed.key)
-    return " AND ".join(f"dal_target.{name} = s.{name}" for name in columns)
-
-
 def _read_back(context: Context, stage: Stage, keyed: Keyed, back: Returning, tally: Tally) -> None:
     columns = context.quoted(context.target.columns[name] for name in context.target.key)
     wanted = ", ".join(f"dal_target.{name}" for name in columns)
+    match = apply.same_row(_applied(context, stage, keyed))
     rows = context.wire.fetch(
-        f"SELECT s.{POSITION}, {wanted} FROM {stage.name} AS s JOIN {context.table()} AS dal_target ON {_match(context, keyed)}"
+        f"SELECT s.{POSITION}, {wanted} FROM {stage.name} AS s JOIN {context.table()} AS dal_target ON {match}"
     )
     oids = [planned.facts.oid for planned in context.plan(context.target.key).columns]
     keys = back.loaded(context.target.key, oids, [row[1:] for row in rows])

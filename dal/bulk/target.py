@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, FromClause, Table, inspect
+from sqlalchemy import Column, ColumnElement, FromClause, Table, inspect
 from sqlalchemy.exc import NoInspectionAvailable
 from sqlalchemy.orm import ColumnProperty, Mapper, QueryableAttribute
 
@@ -68,6 +68,22 @@ class Target:
     def source(self) -> FromClause:
         """What its rows are read from."""
         return self.table if self.mapper is None else self.mapper.selectable
+
+    def kin(self, source: FromClause) -> ColumnElement[bool] | None:
+        """Return the condition that a row is one of this class, where others are kept in the same table.
+
+        Args:
+            source: The root's table, or an alias of it.
+        """
+        mapper = self.mapper
+        if mapper is None or not mapper.single or not isinstance(mapper.polymorphic_on, Column):
+            return None
+        return source.c[mapper.polymorphic_on.key].in_([each.polymorphic_identity for each in mapper.self_and_descendants])
+
+    @property
+    def shares(self) -> bool:
+        """Whether a key may be there as a row of another class."""
+        return len(self.parts) > 1 or self.kin(self.table) is not None
 
     @property
     def example(self) -> str:

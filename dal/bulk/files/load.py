@@ -130,17 +130,18 @@ def _whole(source: Source, options: LoadOptions, scope: Scope, target: Target, l
 def _stream(source: Source, file: CsvFile, context: Context, counts: Counts, tell: Tell | None) -> None:
     """Send a whole file: by one COPY, or by one for what is plain at its start, and one for the rest."""
     raw = RawCopy(context, file, None)
-    sent, line = 0, file.first_line
+    sent, begun, line = 0, None, 0
     try:
         for plain, spans in _by_format(file):
             with context.wire.copy(raw.statement(plain=plain)) as copying:
                 for span in spans:
+                    if begun is not plain:
+                        begun, line = plain, span.line
                     send(copying, span.data)
                     if tell is not None:
                         sent += span.data.count(b"\n")
                         tell(counts.progress(source, sent))
             counts.inserted += copying.rows
-            line = span.next_line
     except DBAPIError as error:
         refused = of_error(error, raw.plan)
         if refused is None:
