@@ -6,29 +6,21 @@ known before it is written, and nothing depends on the order in which a statemen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 
-from dal.bulk import apply
 from dal.bulk.ahead import TOGETHER, ahead, asks
+from dal.bulk.aside import Aside
 from dal.bulk.context import Context
 from dal.bulk.filling import allocated, filled, lacking
-from dal.bulk.isolate import isolate
-from dal.bulk.keyed import picked
-from dal.bulk.refusal import Refused
 from dal.bulk.rejecting import Rejecting
 from dal.bulk.returning import Returning
 from dal.bulk.rows import Group
-from dal.bulk.sending import Destination, Sending
-from dal.bulk.sieve import sift
-from dal.bulk.staging import Stage, Staging
+from dal.bulk.sending import Destination
 from dal.bulk.stream import Stream, Taken
 from dal.bulk.tally import Tally
 from dal.bulk.trying import Trying
 
 __all__ = ["insert"]
-
-Write = Callable[[Group, Refused | None], None]
-"""Writes a group so that bad rows are found, with what came of a try of the whole that was taken back."""
 
 
 def insert(
@@ -53,38 +45,35 @@ def insert(
     Raises:
         RowError: A row cannot be written, and `rejecting` does not take it.
     """
-
-    def write(group: Group, first: Refused | None) -> None:
-        _write(context, group, tally, rejecting, returning, first)
-
+    aside = Aside(context, rejecting, returning)
     ready = _ready(context, chunks, returning)
     alone = at_hand and returning is None and not asks(context.target)
     one_table = len(context.target.parts) == 1
     if rejecting.isolates and one_table and returning is None and not context.facts().deferred:
-        _tried(context, ahead(ready, alone=alone), rejecting, write, alone=alone)
+        _tried(context, ahead(ready, alone=alone), rejecting, aside, alone=alone)
     elif rejecting.isolates or not one_table:
         for group in ready:
-            write(group, None)
+            aside.write(group, None)
     else:
-        _streamed(context, ahead(ready, alone=alone), tally, write, returning, alone=alone)
+        _streamed(context, ahead(ready, alone=alone), tally, aside, returning, alone=alone)
 
 
-def _tried(context: Context, parts: Iterator[list[Group]], rejecting: Rejecting, write: Write, *, alone: bool) -> None:
+def _tried(context: Context, parts: Iterator[list[Group]], rejecting: Rejecting, aside: Aside, *, alone: bool) -> None:
     """Write rows of which some may be bad."""
-    with Trying(context, rejecting, write) as trying:
+    with Trying(context, rejecting, aside) as trying:
         for groups in parts:
             for group in groups:
                 if group.batch is None and lacking(group, context.target, context.facts()) is None:
                     trying.write(group)
                 else:
                     trying.settle()
-                    write(group, None)
+                    aside.write(group, None)
             if not alone:
                 trying.settle()
 
 
 def _streamed(
-    context: Context, parts: Iterator[list[Group]], tally: Tally, write: Write, returning: Returning | None, *, alone: bool
+    context: Context, parts: Iterator[list[Group]], tally: Tally, aside: Aside, returning: Returning | None, *, alone: bool
 ) -> None:
     """Write rows that are expected to be good."""
     stream = Stream(context, lambda names: Destination(context.table(), context.plan(names)))
@@ -92,18 +81,18 @@ def _streamed(
         for groups in parts:
             for group in groups:
                 if stream.groups and (stream.rows >= TOGETHER or not stream.fits(group)):
-                    _end(stream, tally, write, returning)
+                    _end(stream, tally, aside, returning)
                 try:
                     if lacking(group, context.target, context.facts()) is None:
                         stream.write(group)
                     else:
-                        _end(stream, tally, write, returning)
-                        write(group, None)
+                        _end(stream, tally, aside, returning)
+                        aside.write(group, None)
                 except Taken:
-                    _again(stream, write)
+                    _again(stream, aside)
             if not alone:
-                _end(stream, tally, write, returning)
-        _end(stream, tally, write, returning)
+                _end(stream, tally, aside, returning)
+        _end(stream, tally, aside, returning)
 
 
 def _ready(context: Context, chunks: Iterator[list[Group]], returning: Returning | None) -> Iterator[Group]:
@@ -115,11 +104,11 @@ def _ready(context: Context, chunks: Iterator[list[Group]], returning: Returning
             yield allocated(group, context.target, context.facts(), context.wire) if known else group
 
 
-def _end(stream: Stream, tally: Tally, write: Write, returning: Returning | None) -> None:
+def _end(stream: Stream, tally: Tally, aside: Aside, returning: Returning | None) -> None:
     try:
         written = stream.end()
     except Taken:
-        _again(stream, write)
+        _again(stream, aside)
         return
     for group in written:
         tally.inserted += len(group.values)
@@ -127,70 +116,7 @@ def _end(stream: Stream, tally: Tally, write: Write, returning: Returning | None
             returning.take(group, (), tally)
 
 
-def _again(stream: Stream, write: Write) -> None:
+def _again(stream: Stream, aside: Aside) -> None:
     """Go over groups of which a row was refused: it is found, and ends the call."""
     for group in stream.forget():
-        write(group, None)
-
-
-def _write(
-    context: Context, group: Group, tally: Tally, rejecting: Rejecting, returning: Returning | None, first: Refused | None
-) -> None:
-    lacks = lacking(group, context.target, context.facts())
-    if lacks is not None:
-        for index in range(len(group.values)):
-            rejecting.lacks(group, index, lacks)
-        return
-    bad: set[int] = set()
-
-    def reject(index: int, refused: Refused) -> None:
-        rejecting.reject(group, index, refused)
-        bad.add(index)
-
-    deferred = rejecting.isolates and context.facts().deferred
-    sending = Sending(context, destinations(context, group.names), group)
-
-    def rest(left: Sequence[int]) -> None:
-        _sift(context, picked(group, left), rejecting, deferred=deferred, bad=bad, left=left)
-
-    isolate(context.wire, sending, reject, immediate=deferred, rest=rest if rejecting.isolates else None, first=first)
-    tally.inserted += len(group.values) - len(bad)
-    if returning is not None:
-        returning.take(group, bad, tally)
-
-
-def _sift(context: Context, group: Group, rejecting: Rejecting, *, deferred: bool, bad: set[int], left: Sequence[int]) -> None:
-    """Write rows by way of a staging table, inside which the server finds the bad ones."""
-    before = len(rejecting.tally.rejected)
-    with Staging(context, rejecting, 1) as staging:
-        staging.send(group.names, group)
-    parts = range(len(context.target.parts))
-    for stage in staging:
-
-        def some(within: str, stage: Stage = stage) -> list[str]:
-            return [apply.insert(apply.Applied(context, stage, (), (), part=at), within) for at in parts]
-
-        plan = context.plan(stage.names)
-        sifted = sift(context.wire, stage.name, some, plan, first_only=False, immediate=deferred)
-        for position, refused in sifted.refused:
-            staging.reject(stage, position, refused)
-    staging.drop()
-    places = {position: place for place, position in zip(left, group.positions, strict=True)}
-    bad.update(places[rejected.position] for rejected in rejecting.tally.rejected[before:])
-
-
-def destinations(context: Context, names: tuple[str, ...]) -> list[Destination]:
-    """Return the COPY for each table of a target.
-
-    Args:
-        context: The call.
-        names: The attributes that rows carry, in order.
-    """
-    parts = context.target.parts
-    if len(parts) == 1:
-        return [Destination(context.table(), context.plan(names))]
-    found = []
-    for at, part in enumerate(parts):
-        own = [name for name in names if name in part.columns]
-        found.append(Destination(context.table(at), context.plan(own, at), [names.index(name) for name in own]))
-    return found
+        aside.write(group, None)

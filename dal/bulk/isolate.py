@@ -14,9 +14,9 @@ from typing import Any, Protocol
 from dal.bulk.refusal import Refused
 from dal.bulk.wire import Wire
 
-__all__ = ["Attempt", "isolate"]
+__all__ = ["BUDGET", "Attempt", "isolate"]
 
-_BUDGET = 16
+BUDGET = 16
 """Tries that may fail before the server is asked to sift the rest: each costs some round trips."""
 
 
@@ -46,6 +46,7 @@ def isolate(
     immediate: bool,
     rest: Callable[[Sequence[int]], Any] | None = None,
     first: Refused | None = None,
+    budget: int = BUDGET,
 ) -> None:
     """Write all rows that can be written.
 
@@ -56,12 +57,13 @@ def isolate(
         immediate: Whether the table has constraints that would be checked at COMMIT only, where no row is named.
         rest: Called with the places of all rows that are left, once too many tries have failed.
         first: What came of a try of the whole, where the caller has made one and taken it back.
+        budget: How many tries may fail before `rest` is called.
     """
     ranges, failed = [(0, len(attempt))], 0
     if first is not None:
         ranges, failed = _cut(attempt, 0, len(attempt), first, reject), 1
     while ranges:
-        if rest is not None and failed > _BUDGET:
+        if rest is not None and failed > budget:
             rest([index for start, stop in reversed(ranges) for index in range(start, stop)])
             return
         start, stop = ranges.pop()

@@ -8,13 +8,13 @@ portion is sent again without it; after a few of them in one portion, or where n
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
 from sqlalchemy.exc import DBAPIError
 
+from dal.bulk.aside import Aside
 from dal.bulk.background import Background
 from dal.bulk.context import Context
 from dal.bulk.encoding import Encoded, Encoder
@@ -51,11 +51,11 @@ class Trying:
     Args:
         context: The call.
         rejecting: Takes rows that are refused; its tally takes the counts.
-        again: Takes a portion of which a row was refused and nothing is written, with the refusal where the server made it.
+        aside: Takes a portion of which a row was refused and nothing is written.
     """
 
-    def __init__(self, context: Context, rejecting: Rejecting, again: Callable[[Group, Refused | None], None]) -> None:
-        self._context, self._rejecting, self._again = context, rejecting, again
+    def __init__(self, context: Context, rejecting: Rejecting, aside: Aside) -> None:
+        self._context, self._rejecting, self._aside = context, rejecting, aside
         self._background = Background(context.wire)
         self._pending: _Pending | None = None
         self._saved = False
@@ -95,7 +95,7 @@ class Trying:
             encoded = encoder.encoded(destination.plan.converted(list(portion.values)), self._meanwhile)
         except (BadValue, BadRow):
             self.settle()
-            self._again(portion, None)
+            self._aside.write(portion, None)
             return len(portion.values)
         self._finish()
         if not self._saved:
@@ -134,10 +134,10 @@ class Trying:
     def _cut(self, pending: _Pending, refused: Refused) -> _Pending | None:
         """Send a portion again without the row that was refused, or hand it back."""
         group, index = pending.group, refused.index
-        if index is None or index >= len(group.values) or pending.cuts == _CUTS:
+        if index is None or index >= len(group.values) or pending.cuts == _CUTS or self._aside.dense:
             self._context.wire.undo()
             self._saved = False
-            self._again(group, refused)
+            self._aside.write(group, refused)
             return None
         self._rejecting.reject(group, index, refused)
         encoded = pending.encoder.without(pending.encoded, index)
