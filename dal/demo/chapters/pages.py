@@ -97,7 +97,8 @@ def _print(stage: Stage, ways: tuple[Walked, ...]) -> None:
     console.print(table)
     stats = ways[1].db.prefetch.stats()
     console.print(
-        f"[dim]{stats.sent} pages were loaded ahead, {stats.used} of them asked for: precision {stats.precision:.2f}[/]"
+        f"[dim]{stats.sent} pages were loaded ahead: {stats.used} asked for, {stats.wasted} for nothing, "
+        f"{stats.waiting} still waiting to be asked for[/]"
     )
     console.print("[dim]both ways showed the same flights. db.prefetch.explain() says of each page why, such as:[/]")
     told = next(each for each in reversed(ways[1].db.prefetch.explain()) if each.outcome == "used")
