@@ -88,7 +88,7 @@ class Aside:
         """Write rows by way of a staging table, inside which the server finds the bad ones; return their places."""
         context, rejecting = self._context, self._rejecting
         before = len(rejecting.tally.rejected)
-        with Staging(context, rejecting, 1, loose=True) as staging:
+        with Staging(context, rejecting, 1) as staging:
             staging.send(group.names, group)
         parts = range(len(context.target.parts))
         for stage in staging:

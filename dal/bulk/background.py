@@ -84,7 +84,7 @@ class Background:
 
         if self.busy and self._pgconn.status == pq.ConnStatus.OK:
             self.busy = False
-            self._wire.wait(_drained(self._pgconn), self._statement)
+            self._wire.wait(_abandoned(self._pgconn), self._statement)
 
     def _wait(self, work: Generator[Any, Any, Any]) -> Any:
         try:
@@ -142,6 +142,17 @@ def _raise_failed(results: list[Any]) -> None:
     for result in results:
         if result.status not in {pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK}:
             raise errors.error_from_result(result)
+
+
+def _abandoned(pgconn: Any) -> Generator[Any, Any, None]:
+    """Take all results of what was sent; a COPY that waits for rows is told that there are none."""
+    from psycopg import pq
+
+    while True:
+        results = yield from _drained(pgconn, until_copy=True)
+        if not results or results[-1].status != pq.ExecStatus.COPY_IN:
+            return
+        pgconn.put_copy_end(b"stopped")
 
 
 def _drained(pgconn: Any, *, until_copy: bool = False) -> Generator[Any, Any, list[Any]]:

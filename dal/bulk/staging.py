@@ -25,7 +25,6 @@ from dal.bulk.stream import Stream, Taken
 __all__ = ["POSITION", "Stage", "Staging", "created", "new_name"]
 
 POSITION = "dal_position"
-_LENGTH_OF_ONE = {"bpchar", "bit", "_bpchar", "_bit"}
 _numbers = itertools.count(1)
 
 
@@ -55,14 +54,12 @@ class Staging:
         context: The call.
         rejecting: What happens to rows that cannot be sent.
         keep: How many chunks are kept, so that a row can be shown when it is refused later.
-        loose: Whether the tables take texts and numbers of any length, so that the table they are for refuses them.
     """
 
-    def __init__(self, context: Context, rejecting: Rejecting, keep: int, *, loose: bool = False) -> None:
+    def __init__(self, context: Context, rejecting: Rejecting, keep: int) -> None:
         self._context = context
         self._rejecting = rejecting
         self._keep = keep
-        self._loose = loose
         self._stages: dict[tuple[str, ...], Stage] = {}
         self._stream: Stream | None = None
         self._streamed: Stage | None = None
@@ -184,7 +181,7 @@ class Staging:
 
     def _made(self, carried: tuple[str, ...], names: tuple[str, ...]) -> Stage:
         stage = Stage(new_name(), carried, names)
-        created(self._context, stage, loose=self._loose)
+        created(self._context, stage)
         return stage
 
 
@@ -193,21 +190,16 @@ def new_name() -> str:
     return f"dal_bulk_{next(_numbers)}"
 
 
-def created(context: Context, stage: Stage, *, positions: bool = True, loose: bool = False) -> None:
+def created(context: Context, stage: Stage, *, positions: bool = True) -> None:
     """Create a staging table.
 
     Args:
         context: The call.
         stage: The table.
         positions: Whether it has a column for the position of each row.
-        loose: Whether its types are without length, scale and the checks of a domain.
     """
-    columns = []
-    for name, planned in zip(stage.names, context.plan(stage.names).columns, strict=True):
-        quoted = context.quoted([planned.column])[0]
-        # Without a length, these mean a length of one.
-        bare = f"::{planned.facts.bare} AS {quoted}" if loose and planned.facts.type not in _LENGTH_OF_ONE else ""
-        columns.append(f"p{context.home(name)}.{quoted}{bare}")
+    names_of = context.quoted(planned.column for planned in context.plan(stage.names).columns)
+    columns = [f"p{context.home(name)}.{quoted}" for name, quoted in zip(stage.names, names_of, strict=True)]
     tables = ", ".join(f"{context.table(at)} AS p{at}" for at in range(len(context.target.parts)))
     position = [f"0::int8 AS {POSITION}"] if positions else []
     empty = f"SELECT {', '.join([*position, *columns])} FROM {tables} WITH NO DATA"

@@ -142,8 +142,13 @@ class Wire:
             raise self._told(error, statement) from error
 
     def announce(self) -> None:
-        """Let the server know how much time is left, before a statement that SQLAlchemy does not see."""
-        if deadlines.current() is not None:
+        """Let the server know how much time is left, before a statement that SQLAlchemy does not see.
+
+        A transaction that has failed takes no other statement than the one that takes it back, which needs no time.
+        """
+        from psycopg.pq import TransactionStatus
+
+        if deadlines.current() is not None and self.driver.info.transaction_status != TransactionStatus.INERROR:
             self.connection.exec_driver_sql("SELECT 1")
 
     def savepoint(self, name: str = "dal_bulk") -> None:

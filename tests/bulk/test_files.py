@@ -412,6 +412,33 @@ def test_what_is_plain_goes_as_text_and_the_rest_as_csv(
     ]
 
 
+@routes
+@pytest.mark.parametrize("cell", ["two\nlines", "two\r\nlines", "a\rreturn", "many\n\n\nlines\r\n\r\n"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_lines_within_quotes_do_not_shift_the_row_that_is_named(
+    pg: Database, tmp_path: Path, entity: Any, cell: str, end: str
+) -> None:
+    """COPY counts lines by the line ends of the file: of CR LF, a bare LF in quotes is none to it."""
+    head = f'id,email,age,plan\n1,"{cell}",1,free\n2,c@d,2,free\n'.replace("\n", end, 1).replace(",free\n", f",free{end}")
+    path = written(tmp_path / "users.csv", f"{head}3,e@f,many,free{end}4,g@h,4,free{end}")
+    line = 1 + head.count("\n")
+    result = BulkWriter(pg, entity).load(path, on_error="reject")
+    assert [(each.position, each.line, each.row["id"]) for each in result.rejected] == [(2, line, "3")]
+    assert [row[:2] for row in users(pg, entity)] == [(1, cell), (2, "c@d"), (4, "g@h")]
+    with pg.transaction() as session:
+        session.execute(text("TRUNCATE users, guests"))
+    with pytest.raises(RowError) as raised:
+        BulkWriter(pg, entity).load(path)
+    assert (raised.value.line, raised.value.position) == (line, 2)
+
+
+@pytest.mark.parametrize("quote", ["'", '"'])
+def test_an_end_of_copy_within_quotes_is_a_value(pg: Database, tmp_path: Path, quote: str) -> None:
+    path = written(tmp_path / "users.csv", f"id;email;age;plan\n1;{quote}x\n\\.\ny{quote};1;free\n2;z@z;2;free\n")
+    assert BulkWriter(pg, Guest).load(path, dialect=CsvDialect(delimiter=";", quote=quote)).inserted == 2
+    assert [row[1] for row in users(pg, Guest)] == ["x\n\\.\ny", "z@z"]
+
+
 def test_which_files_python_has_to_look_at(pg: Database) -> None:
     dialect = pg.engine.dialect
     assert why_not_raw(target_of(Guest), ["id", "email"], dialect) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import random
 import uuid
@@ -14,7 +15,8 @@ from psycopg.types.json import set_json_dumps
 from sqlalchemy import DateTime, Numeric, String, func, select, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from dal import BulkWriter, Database, RowConflict, RowError
+from dal import AsyncBulkWriter, AsyncDatabase, BulkWriter, Database, RowConflict, RowError
+from dal.bulk import background
 from tests.bulk.models import City, User
 
 Writer = Callable[[Any], Any]
@@ -191,6 +193,38 @@ def test_whoever_stops_in_between_leaves_a_connection_that_can_be_used(pg: Datab
             BulkWriter(session, User).insert(rows, on_error="reject")
         assert session.scalar(select(func.count()).select_from(User)) == 0
         session.connection().invalidate()
+
+
+@doors
+def test_a_deadline_is_kept_where_rows_are_refused(db: Database, writer: Writer) -> None:
+    rows = [{"email": f"{each:03}@b", "age": 300 if each == 17 else each} for each in range(60)]
+    with db.deadline("60s"):
+        with pytest.raises(RowError) as raised:
+            writer(User).insert(rows)
+        assert raised.value.position == 17
+        assert writer(User).insert(rows, on_error="reject").inserted == 59
+        assert [each.position for each in writer(User).upsert(rows, key=[User.email], on_error="reject").rejected] == [17]
+
+
+async def test_a_task_that_is_cancelled_as_a_copy_begins(pg: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server waits for rows then, and says so again and again."""
+    begun: list[asyncio.Task[Any]] = []
+    opened = background._opened
+    rows = [{"email": f"{each:03}@b", "age": each} for each in range(60)]
+
+    def cancelling(pgconn: Any) -> Any:
+        begun.append(task)
+        if len(begun) == 2:
+            task.cancel()
+        return opened(pgconn)
+
+    monkeypatch.setattr(background, "_opened", cancelling)
+    async with AsyncDatabase(pg.url) as db:
+        task = asyncio.create_task(AsyncBulkWriter(db, User).insert(rows, on_error="reject"))
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(task, 10)
+        assert len(begun) == 2
+        assert (await AsyncBulkWriter(db, User).insert(rows, on_error="reject")).inserted == 60
 
 
 @pytest.mark.parametrize("shuffled", [False, True])

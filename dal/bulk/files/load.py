@@ -27,7 +27,7 @@ from dal.bulk.files.header import refuse_missing
 from dal.bulk.files.loader import Loader
 from dal.bulk.files.options import LoadOptions
 from dal.bulk.files.progress import FileProgress, Tell, telling
-from dal.bulk.files.raw import RawCopy, send, why_not_raw
+from dal.bulk.files.raw import RawCopy, why_not_raw
 from dal.bulk.files.source import BLOCK, Readable, Source
 from dal.bulk.files.typed import CsvRows, JsonRows, Lines
 from dal.bulk.refusal import Refused, of_error
@@ -137,7 +137,7 @@ def _stream(source: Source, file: CsvFile, context: Context, counts: Counts, tel
                 for span in spans:
                     if begun is not plain:
                         begun, line = plain, span.line
-                    send(copying, span.data)
+                    raw.send(copying, span.data)
                     if tell is not None:
                         sent += span.data.count(b"\n")
                         tell(counts.progress(source, sent))

@@ -8,7 +8,7 @@ from typing import Any
 
 from dal.bulk.files.csv_file import CsvFile, Span
 from dal.bulk.files.raw import RawCopy
-from dal.bulk.files.records import lines_of
+from dal.bulk.files.records import copy_ends, line_starts, record_at
 from dal.bulk.files.source import Source
 from dal.bulk.refusal import Refused, row_error
 from dal.bulk.result import Rejected
@@ -61,8 +61,9 @@ class Located:
 
     def of_span(self, refused: Refused, span: Span, raw: RawCopy) -> RowError:
         """Return the error of a record of a span."""
-        index, line, row = _found(raw.file, span, span.line + (refused.index or 0))
-        return self._refused(refused, index, line, row)
+        file = raw.file
+        place = record_at(copy_ends(file.records(span)), refused.index or 0)
+        return self._refused(refused, place, *_found(file, span, place))
 
     def of_line(self, refused: Refused, line: int, file: CsvFile, source: Source) -> RowError:
         """Return the error of a record of a file that was sent as a whole.
@@ -75,27 +76,26 @@ class Located:
         """
         if refused.index is None:
             return self._refused(refused, 0, None, {})
-        wanted = line + refused.index
         if source.path is not None:
             source.rewind()
-            before = 0
+            before, left = 0, refused.index
             for span in file.spans():
-                if wanted < span.next_line:
-                    index, line, row = _found(file, span, wanted)
-                    return self._refused(refused, before + index, line, row)
-                before += len(file.records(span))
-        return self._refused(refused, wanted - file.first_line, wanted, {})
+                records = file.records(span)
+                if span.line >= line:
+                    ends = copy_ends(records, begins=span.line == line)
+                    if left < ends[-1]:
+                        place = record_at(ends, left)
+                        return self._refused(refused, before + place, *_found(file, span, place))
+                    left -= ends[-1]
+                before += len(records)
+        return self._refused(refused, line - file.first_line + refused.index, line + refused.index, {})
 
     def _refused(self, refused: Refused, position: int, line: int | None, row: Mapping[str, Any]) -> RowError:
         rejected = refused.rejected(position, dict(row), row.get(refused.column or ""))
         return self.error(replace(rejected, line=line), refused.orig)
 
 
-def _found(file: CsvFile, span: Span, wanted: int) -> tuple[int, int, Mapping[str, Any]]:
-    """Return the index, the line and the fields of the record that a line is in."""
-    line = span.line
-    for index, record in enumerate(file.records(span)):
-        if wanted < line + lines_of(record):
-            return index, line, file.named(record)
-        line += lines_of(record)
-    return 0, wanted, {}
+def _found(file: CsvFile, span: Span, place: int) -> tuple[int, Mapping[str, Any]]:
+    """Return the line and the fields of a record."""
+    records = file.records(span)
+    return line_starts(records, span.data, span.line)[place], file.named(records[place])

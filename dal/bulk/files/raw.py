@@ -6,7 +6,6 @@ A span that is refused is cut at the row the server names, by its line, and the 
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,7 +15,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from dal.bulk.context import Context
 from dal.bulk.files.csv_file import CsvFile, Span
-from dal.bulk.files.records import line_starts
+from dal.bulk.files.records import copy_ends, line_starts, record_at
 from dal.bulk.isolate import isolate
 from dal.bulk.plan import ColumnPlan
 from dal.bulk.refusal import Refused, of_error
@@ -125,7 +124,7 @@ class RawCopy:
         """
         try:
             with self._context.wire.copy(self.statement(plain=self.file.plain(data))) as copying:
-                send(copying, data)
+                self.send(copying, data)
                 self._meanwhile()
         except DBAPIError as error:
             refused = of_error(error, self.plan)
@@ -134,9 +133,24 @@ class RawCopy:
             raise refused from error
         return copying.rows
 
+    def send(self, copying: Copying, data: bytes) -> None:
+        r"""Send bytes of whole records.
+
+        COPY takes a line of nothing but `\.` for the end of the data; in quotes it is a value.
+        """
+        # One byte is looked for many times faster than two.
+        if b"\\" in data and _END_OF_DATA in data:
+            quote = (self.file.dialect.quote or '"').encode()
+            lines = data.split(b"\n")
+            data = b"\n".join(
+                quote + _END_OF_DATA + quote + line[2:] if line.rstrip(b"\r") == _END_OF_DATA else line for line in lines
+            )
+        for start in range(0, len(data), _TOGETHER):
+            copying.write(data[start : start + _TOGETHER])
+
     def _isolated(self, span: Span, position: int, first: Refused) -> int:
         attempt = _Records(self, self.file, self.file.records(span))
-        attempt.place(first, attempt.records, span.data)
+        attempt.place(first, attempt.records)
         lines = line_starts(attempt.records, span.data, span.line)
         elsewhere: set[int] = set()
 
@@ -197,14 +211,13 @@ class _Records:
         try:
             self._raw.copied(data)
         except Refused as refused:
-            self.place(refused, part, data)
+            self.place(refused, part)
             raise
 
-    def place(self, refused: Refused, part: Sequence[bytes], data: bytes) -> None:
+    def place(self, refused: Refused, part: Sequence[bytes]) -> None:
         """Turn the line that a refusal names into the place of a record among those sent."""
         if refused.index is not None:
-            ends = line_starts(part, data)[1:]
-            refused.index = min(bisect_right(ends, refused.index), len(part) - 1)
+            refused.index = record_at(copy_ends(part), refused.index)
 
     def matching(self, start: int, stop: int, key: tuple[Sequence[str], str]) -> Sequence[int]:
         """Return the records of a range that have a key, by the text the server shows of it."""
@@ -219,16 +232,3 @@ class _Records:
             if ", ".join(str(fields[at]) for at in places if at is not None and at < len(fields)) == text:
                 found.append(index)
         return found
-
-
-def send(copying: Copying, data: bytes) -> None:
-    r"""Send bytes of whole records.
-
-    COPY takes a line of nothing but `\.` for the end of the data; in quotes it is a value.
-    """
-    # One byte is looked for many times faster than two.
-    if b"\\" in data and _END_OF_DATA in data:
-        lines = data.split(b"\n")
-        data = b"\n".join(b'"\\."' + line[2:] if line.rstrip(b"\r") == _END_OF_DATA else line for line in lines)
-    for start in range(0, len(data), _TOGETHER):
-        copying.write(data[start : start + _TOGETHER])

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import codecs
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import accumulate
 
 from dal.errors import FileError
 
-__all__ = ["Fields", "Spans", "fields_of", "line_starts", "lines_of", "transcoded", "without"]
+__all__ = ["Fields", "Spans", "copy_ends", "fields_of", "line_starts", "lines_of", "record_at", "transcoded", "without"]
 
 Fields = Callable[[str], list[str | None]]
 """Cuts a record into its fields. One that holds the marker of NULL, and is not quoted, is None."""
@@ -205,3 +206,30 @@ def line_starts(records: Sequence[bytes], data: bytes, line: int = 0) -> Sequenc
         # Each has its own line: the usual thing, and nothing to be counted.
         return range(line, line + len(records) + 1)
     return list(accumulate(map(lines_of, records), initial=line))
+
+
+def copy_ends(records: Sequence[bytes], *, begins: bool = True) -> Sequence[int]:
+    """Return for each record the line after it, as the errors of COPY count lines, from 0.
+
+    Within quotes COPY counts only one character as the end of a line: LF in a file of LF, CR in one of CR LF; and CR too in its
+    first record, where it does not know yet which it is.
+
+    Args:
+        records: The records.
+        begins: Whether the first of them is the first of its COPY.
+    """
+    windows = records[0].endswith(b"\r\n")
+    lines = [max(1, record.count(b"\r" if windows else b"\n")) for record in records]
+    if begins and not windows:
+        lines[0] = 1 + records[0].count(b"\r")
+    return list(accumulate(lines))
+
+
+def record_at(ends: Sequence[int], index: int) -> int:
+    """Return the place of the record that ends in a line that COPY names.
+
+    Args:
+        ends: What `copy_ends` returned.
+        index: The line, from 0.
+    """
+    return min(bisect_right(ends, index), len(ends) - 1)
