@@ -56,7 +56,6 @@ class Background:
         self.start(statement)
         self._wait(_opened(self._pgconn))
         self._wait(_sent(self._pgconn, blocks))
-        self.busy = True
 
     def push(self) -> bool:
         """Let the connection take what it can of what was not sent yet.
@@ -76,7 +75,9 @@ class Background:
         Raises:
             DBAPIError: It failed.
         """
-        return self._wait(_ended(self._pgconn))[0]
+        results = self._wait(_ended(self._pgconn))
+        self.busy = False
+        return results[0]
 
     def leave(self) -> None:
         """Wait for the end of what is under way, whatever comes of it: another statement is sent then, to take all back."""
@@ -88,13 +89,11 @@ class Background:
 
     def _wait(self, work: Generator[Any, Any, Any]) -> Any:
         try:
-            found = self._wire.wait(work, self._statement)
+            return self._wire.wait(work, self._statement)
         except Exception:
             # The server's own, told once all results were taken, or the connection is lost.
             self.busy = False
             raise
-        self.busy = False
-        return found
 
 
 def _opened(pgconn: Any) -> Generator[Any, Any, None]:
@@ -126,7 +125,9 @@ def _flushed(pgconn: Any) -> Generator[Any, Any, None]:
     from psycopg.waiting import Ready, Wait
 
     while pgconn.flush():
-        if (yield Wait.RW) & Ready.R:
+        # Nothing, where psycopg goes on after an interrupt.
+        ready = yield Wait.RW
+        if ready and ready & Ready.R:
             pgconn.consume_input()
 
 

@@ -60,11 +60,13 @@ class TableFacts:
         columns: Its columns by name.
         deferred: Whether it has constraints that may be checked as late as COMMIT.
         partitioned: Whether it is kept in partitions.
+        at_once: Whether it matters that its rows come by one statement: it refers to itself, or a trigger fires by statement.
     """
 
     columns: Mapping[str, ColumnFacts]
     deferred: bool
     partitioned: bool
+    at_once: bool
 
 
 _QUERY = """
@@ -101,7 +103,9 @@ LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 ORDER BY a.attnum
 """
 _TABLE = """
-SELECT EXISTS (SELECT FROM pg_constraint WHERE conrelid = c.oid AND condeferrable), c.relkind = 'p'
+SELECT EXISTS (SELECT FROM pg_constraint WHERE conrelid = c.oid AND condeferrable), c.relkind = 'p',
+       EXISTS (SELECT FROM pg_constraint WHERE conrelid = c.oid AND confrelid = c.oid)
+         OR EXISTS (SELECT FROM pg_trigger WHERE tgrelid = c.oid AND NOT tgisinternal AND tgtype & 1 = 0)
 FROM pg_class c WHERE c.oid = %s::regclass
 """
 
@@ -120,5 +124,4 @@ def facts_of(wire: Wire, table: str) -> TableFacts:
     if wire.fetch("SELECT to_regclass(%s)", (name,))[0][0] is None:
         raise UsageError(f"there is no table {name} in the database", hint="create it, or migrate: dal migrate up")
     rows = wire.fetch(_QUERY, (name, name, name))
-    deferred, partitioned = wire.fetch(_TABLE, (name,))[0]
-    return TableFacts({row[0]: ColumnFacts(*row) for row in rows}, deferred, partitioned)
+    return TableFacts({row[0]: ColumnFacts(*row) for row in rows}, *wire.fetch(_TABLE, (name,))[0])

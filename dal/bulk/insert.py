@@ -101,7 +101,9 @@ def _ready(context: Context, chunks: Iterator[list[Group]], returning: Returning
     for groups in chunks:
         for given in groups:
             group = filled(given, context.target, context.connection)
-            yield allocated(group, context.target, context.facts(), context.wire) if known else group
+            # A COPY of no column at all is none.
+            needed = known or not group.names
+            yield allocated(group, context.target, context.facts(), context.wire) if needed else group
 
 
 def _end(stream: Stream, tally: Tally, aside: Aside, returning: Returning | None) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Column, ColumnElement, FromClause, Table, inspect
 from sqlalchemy.exc import NoInspectionAvailable
 from sqlalchemy.orm import ColumnProperty, Mapper, QueryableAttribute
+from sqlalchemy.sql.visitors import replacement_traverse
 
 from dal.errors import UnsupportedError, UsageError
 
@@ -76,9 +77,14 @@ class Target:
             source: The root's table, or an alias of it.
         """
         mapper = self.mapper
-        if mapper is None or not mapper.single or not isinstance(mapper.polymorphic_on, Column):
+        if mapper is None or not mapper.single or mapper.polymorphic_on is None:
             return None
-        return source.c[mapper.polymorphic_on.key].in_([each.polymorphic_identity for each in mapper.self_and_descendants])
+
+        def of_source(element: Any, **_: Any) -> Any:
+            return source.c[element.key] if isinstance(element, Column) and element.table is self.table else None
+
+        discriminator: ColumnElement[Any] = replacement_traverse(mapper.polymorphic_on, {}, of_source)
+        return discriminator.in_([each.polymorphic_identity for each in mapper.self_and_descendants])
 
     @property
     def shares(self) -> bool:

@@ -79,9 +79,10 @@ def _filters(entity: Entity[Any], written: tuple[Any, ...], verb: str) -> list[A
             f"{verb} without a filter would reach every row of {entity.name}",
             hint=f"name the rows, or say sqlalchemy.true() to mean all: {verb}(true(), ...)",
         )
-    if not isinstance(entity.mapper.selectable, (Table, Join)):
+    if not isinstance(entity.mapper.selectable, (Table, Join)) or isinstance(entity.mapper.local_table, Join):
+        source = "join" if isinstance(entity.mapper.local_table, Join) else "query"
         raise UnsupportedError(
-            f"{entity.name} is read from a query, not from a table, so {verb} has no table to write",
+            f"{entity.name} is read from a {source}, not from a table, so {verb} has no table to write",
             hint=f"change the objects, or write the table itself: session.execute({verb}(table).where(...))",
         )
     refuse_select(written, verb, entity)

@@ -18,7 +18,7 @@ import pydantic
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import func, select, text
+from sqlalchemy import Boolean, Column, DateTime, Integer, MetaData, Table, Text, func, select, text
 
 from dal import BulkWriter, CsvDialect, Database, FileProgress
 from dal.bulk.files.raw import why_not_raw
@@ -335,8 +335,6 @@ def test_progress(pg: Database, tmp_path: Path) -> None:
 def test_a_line_that_would_end_copy(pg: Database, tmp_path: Path) -> None:
     with pg.transaction() as session:
         session.execute(text("CREATE TABLE words (word text)"))
-    from sqlalchemy import Column, MetaData, Table, Text
-
     words = Table("words", MetaData(), Column("word", Text))
     path = written(tmp_path / "words.csv", "word\na\n\\.\nb\n")
     assert BulkWriter(pg, words).load(path).inserted == 3
@@ -356,8 +354,6 @@ def test_whatever_is_written_is_read_by_both_routes(
     pg: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int, rows: list[tuple[Any, Any]]
 ) -> None:
     """As CSV by ourselves; read back by COPY, and by Python."""
-    from sqlalchemy import Column, Integer, MetaData, Table, Text
-
     monkeypatch.setattr("dal.bulk.files.load.BLOCK", block)
     things = Table("things", MetaData(), Column("id", Integer, primary_key=True), Column("a", Text), Column("b", Text))
     numbered = [(n, *row) for n, row in enumerate(rows)]
@@ -430,6 +426,33 @@ def test_lines_within_quotes_do_not_shift_the_row_that_is_named(
     with pytest.raises(RowError) as raised:
         BulkWriter(pg, entity).load(path)
     assert (raised.value.line, raised.value.position) == (line, 2)
+
+
+def test_what_only_the_server_reads_is_written_beside_many_bad_lines(pg: Database, tmp_path: Path) -> None:
+    with pg.transaction() as session:
+        session.execute(text("CREATE TABLE flags (id int PRIMARY KEY, done bool, at timestamp)"))
+    flags = Table("flags", MetaData(), Column("id", Integer, primary_key=True), Column("done", Boolean), Column("at", DateTime))
+    lines = [f"{each},tr,2020/01/02 3:4" if each % 3 else f"{each},maybe,now" for each in range(90)]
+    result = BulkWriter(pg, flags).load(written(tmp_path / "flags.csv", "\n".join(["id,done,at", *lines])), on_error="reject")
+    assert [each.position for each in result.rejected] == list(range(0, 90, 3))
+    assert result.inserted == 60
+    with pg.session() as session:
+        assert session.scalar(select(func.count()).select_from(flags).where(flags.c.done)) == 60
+
+
+@pytest.mark.parametrize("place", [0, 3, 199])
+def test_rows_that_refer_to_later_ones_come_by_one_copy(
+    pg: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int
+) -> None:
+    monkeypatch.setattr("dal.bulk.files.load.BLOCK", 64)
+    with pg.transaction() as session:
+        session.execute(text("CREATE TABLE nodes (id int PRIMARY KEY, parent int REFERENCES nodes, note text)"))
+    nodes = Table("nodes", MetaData(), Column("id", Integer, primary_key=True), Column("parent", Integer), Column("note", Text))
+    lines = [f"{each},{199 - each},{'' if each != place else chr(34) + 'x' + chr(34)}" for each in range(200)]
+    told: list[FileProgress] = []
+    path = written(tmp_path / "nodes.csv", "\n".join(["id,parent,note", *lines]))
+    assert BulkWriter(pg, nodes).load(path, progress=told.append).inserted == 200
+    assert max(each.rows for each in told) <= 200
 
 
 @pytest.mark.parametrize("quote", ["'", '"'])

@@ -180,6 +180,22 @@ def test_thousands_of_bad_rows_are_sifted_by_the_server(pg: Database) -> None:
     assert all(each.row is rows[each.position] for each in result.rejected)
 
 
+def test_the_column_is_told_of_many(pg: Database) -> None:
+    rows = [{"email": f"{each}" * 60 if each > 9 else f"{each}"} for each in range(60)]
+    rejected = BulkWriter(pg, User).insert(rows, on_error="reject").rejected
+    assert [(each.position, each.column, each.value) for each in rejected] == [
+        (each, "email", rows[each]["email"]) for each in range(10, 60)
+    ]
+
+
+@pytest.mark.parametrize("on_error", ["raise", "reject"])
+def test_rows_of_which_the_database_gives_everything(db: Database, writer: Writer, on_error: Any) -> None:
+    table = Table("tickets", MetaData(), Column("id", Integer, primary_key=True), Column("label", Text, server_default="x"))
+    table.metadata.create_all(db.engine)
+    assert writer(table).insert([{}, {}, {}], on_error=on_error).inserted == 3
+    assert count(db, table) == 3
+
+
 def test_the_column_and_the_value_are_told(pg: Database) -> None:
     rows = [
         {"email": "a", "balance": "x"},

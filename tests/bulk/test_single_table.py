@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import ForeignKey, String, select
+from sqlalchemy import ForeignKey, String, case, insert, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from dal import BatchWriter, BulkWriter, Database
@@ -49,6 +49,18 @@ class Pilot(Employee):
 
 class Captain(Pilot):
     __mapper_args__ = {"polymorphic_identity": "captain"}  # noqa: RUF012
+
+
+class Parcel(Base):
+    __tablename__ = "parcels"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    grams: Mapped[int] = mapped_column()
+    __mapper_args__ = {"polymorphic_on": case((grams < 500, "light"), else_="heavy"), "polymorphic_identity": "light"}  # noqa: RUF012
+
+
+class Heavy(Parcel):
+    __mapper_args__ = {"polymorphic_identity": "heavy"}  # noqa: RUF012
 
 
 @pytest.fixture
@@ -131,6 +143,18 @@ def test_a_batch_leaves_other_classes_alone(staff: Database) -> None:
             each.result()
     assert gone.result().tag == "c"
     assert names(staff) == {"e": "old", "m": "new", "p": "old", "k": "old"}
+
+
+def test_a_discriminator_that_is_computed(staff: Database, writer: Writer) -> None:
+    with staff.transaction() as session:
+        session.execute(insert(Parcel.__table__), [{"id": each, "grams": each * 300} for each in range(1, 5)])  # type: ignore[arg-type]
+    rows = [{"id": each, "grams": 900} for each in range(1, 5)]
+    result = writer(Heavy).update(rows)
+    assert (result.updated, result.unchanged, result.missing) == (2, 1, 1)
+    with pytest.raises(RowConflict, match="another class"):
+        writer(Heavy).upsert(rows, key=[Parcel.id])
+    result = writer(Heavy).delete(range(1, 5))
+    assert (result.deleted, result.missing) == (3, 1)
 
 
 def test_in_a_session(staff: Database) -> None:

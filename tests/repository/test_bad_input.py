@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import exc, func, select, text, true
-from sqlalchemy.orm import aliased
+from sqlalchemy.orm import aliased, registry
 
 from dal import Database
 from dal.errors import UnsupportedError, UsageError
@@ -143,6 +143,17 @@ async def test_writing_what_is_read_from_a_query(door: Door) -> None:
         lambda: summaries.delete(Summary.total > 1),
     ):
         assert isinstance(await refused(door, call, "read from a query, not from a table"), UnsupportedError)
+
+
+async def test_writing_what_is_mapped_to_a_join(door: Door) -> None:
+    mapping, users, orders = registry(), User.__table__, Order.__table__
+    bought = type("Bought", (), {})
+    properties = {"id": [orders.c.id], "user_id": [users.c.id, orders.c.user_id]}
+    mapping.map_imperatively(bought, users.join(orders), properties=properties, primary_key=[orders.c.id])
+    lines: Any = door.repository(bought)
+    for call in (lambda: lines.update(bought.id == 1, values={bought.total: 1}), lambda: lines.delete(bought.id == 1)):  # type: ignore[attr-defined]
+        assert isinstance(await refused(door, call, "read from a join, not from a table"), UnsupportedError)
+    mapping.dispose()
 
 
 async def test_upserts(door: Door) -> None:

@@ -132,7 +132,7 @@ def _stream(source: Source, file: CsvFile, context: Context, counts: Counts, tel
     raw = RawCopy(context, file, None)
     sent, begun, line = 0, None, 0
     try:
-        for plain, spans in _by_format(file):
+        for plain, spans in _by_format(file, plain=not context.facts().at_once):
             with context.wire.copy(raw.statement(plain=plain)) as copying:
                 for span in spans:
                     if begun is not plain:
@@ -142,6 +142,7 @@ def _stream(source: Source, file: CsvFile, context: Context, counts: Counts, tel
                         sent += span.data.count(b"\n")
                         tell(counts.progress(source, sent))
             counts.inserted += copying.rows
+            sent = 0
     except DBAPIError as error:
         refused = of_error(error, raw.plan)
         if refused is None:
@@ -149,9 +150,7 @@ def _stream(source: Source, file: CsvFile, context: Context, counts: Counts, tel
         raise counts.located.of_line(refused, line, file, source) from error
 
 
-def _by_format(file: CsvFile) -> Iterator[tuple[bool, Iterator[Span]]]:
-    plain = True
-
+def _by_format(file: CsvFile, *, plain: bool) -> Iterator[tuple[bool, Iterator[Span]]]:
     def still(span: Span) -> bool:
         nonlocal plain
         plain = plain and file.plain(span.data)
@@ -232,11 +231,17 @@ def _raw(
     def rest(records: list[bytes], lines: list[int], positions: list[int]) -> None:
         assert isinstance(rows, CsvRows)
         found = rows.of_records(records, lines, Lines())
+        by_line = dict(zip(lines, records, strict=True))
+        # PostgreSQL reads more spellings than Python: 'now', or 'tr' for true.
+        unread = [each for each in found.refused if not raw.takes(by_line[each.line or 0])]
+        counts.inserted += len(found.refused) - len(unread)
+        found.refused = unread
         _write_rows(found, loader, options, counts, at=dict(zip(lines, positions, strict=True)))
 
     if not options.rejecting:
         return RawCopy(loader.context(), opened.csv)
-    return RawCopy(loader.context(), opened.csv, counts.reject, rest, meanwhile)
+    raw = RawCopy(loader.context(), opened.csv, counts.reject, rest, meanwhile)
+    return raw
 
 
 def _write_span(span: Span, raw: RawCopy, counts: Counts) -> None:

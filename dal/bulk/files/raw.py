@@ -99,12 +99,21 @@ class RawCopy:
         Raises:
             Refused: A row was refused, and `reject` is not there to take it; its index is a line of the span.
         """
-        wire = self._context.wire
         if self.reject is None:
             return self.copied(span.data)
+        found = self._tried(span.data)
+        return self._isolated(span, position, found) if isinstance(found, Refused) else found
+
+    def takes(self, record: bytes) -> bool:
+        """Write one record, and tell whether the server took it."""
+        return not isinstance(self._tried(record), Refused)
+
+    def _tried(self, data: bytes) -> int | Refused:
+        """Send bytes under a savepoint; return the number of rows, or what was refused, where nothing was written."""
+        wire = self._context.wire
         wire.savepoint()
         try:
-            rows = self.copied(span.data)
+            rows = self.copied(data)
             if self._context.facts().deferred:
                 wire.run("SET CONSTRAINTS ALL IMMEDIATE")
         except (Refused, DBAPIError) as error:
@@ -112,7 +121,7 @@ class RawCopy:
             if refused is None:
                 raise
             wire.undo()
-            return self._isolated(span, position, refused)
+            return refused
         wire.release()
         return rows
 
