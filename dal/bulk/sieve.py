@@ -1,8 +1,8 @@
 """Sieve: write staged rows inside the server, block by block, and set aside those that their table refuses.
 
-One DO block: each block of rows is a subtransaction; where it fails its rows are tried one by one. What it costs hardly depends
-on how many rows are bad, and every reason is the server's own, triggers and exclusion constraints included. It is used when
-rows cannot be found by line: behind a staging table, and once COPY has been refused too often.
+One DO block: each block of rows is a subtransaction; where it fails its rows are tried one by one, a subtransaction each but no
+round trip. Every reason is the server's own, triggers and exclusion constraints included. It is used when rows cannot be found
+by line: behind a staging table, and once COPY has been refused too often.
 """
 
 from __future__ import annotations
